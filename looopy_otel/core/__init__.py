@@ -1,0 +1,1 @@
+"""Types, operations, seams and settings that everything else builds on; no OpenTelemetry."""

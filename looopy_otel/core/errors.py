@@ -1,0 +1,19 @@
+"""What this library raises. Everything derives from `LooopyError`."""
+
+from __future__ import annotations
+
+
+class LooopyError(Exception):
+    """The base of every error of this library."""
+
+
+class ConfigurationError(LooopyError, ValueError):
+    """A setting is wrong. The message names every wrong one and says what to write instead."""
+
+
+class AlreadyUsedError(LooopyError, RuntimeError):
+    """A call object was used a second time. Make a new one with `call()`."""
+
+
+class MissingExtraError(LooopyError, ImportError):
+    """An optional package is not installed. The message says how to install it."""

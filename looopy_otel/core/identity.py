@@ -1,0 +1,126 @@
+"""Who and what: the session, user, agent and task that a call belongs to, carried by one context variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What stands on every span. None and empty mean unknown.
+
+    Attributes:
+        session_id: The session that was given by the user; a task id never stands here.
+        user_id: The end user.
+        tags: Labels of the trace.
+        metadata: Further facts of the trace; values that JSON can say.
+        trace_name: The name that Langfuse shows for the trace.
+        project: The Langfuse project that the spans belong to, by its configured name.
+        agent_id: The agent that is running.
+        task_id: The run of that agent.
+    """
+
+    session_id: str | None = None
+    user_id: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    trace_name: str | None = None
+    project: str | None = None
+    agent_id: str | None = None
+    task_id: str | None = None
+
+    @property
+    def effective_session_id(self) -> str | None:
+        """The session where one is open, else the task id: the value of ``session.id``."""
+        return self.session_id or self.task_id
+
+
+NOBODY = Identity()
+_current: ContextVar[Identity] = ContextVar("looopy_otel_identity", default=NOBODY)
+
+
+def current_identity() -> Identity:
+    """Returns the identity of this place in the program."""
+    return _current.get()
+
+
+class identity_scope:
+    """Makes an identity the current one inside a ``with`` or ``async with`` block."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._tokens: list[Token[Identity]] = []
+
+    def __enter__(self) -> Identity:
+        self._tokens.append(_current.set(self._identity))
+        return self._identity
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _leave(self._tokens.pop())
+
+    async def __aenter__(self) -> Identity:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+def _leave(token: Token[Identity]) -> None:
+    try:
+        _current.reset(token)
+    except ValueError:
+        # Left in another context than entered (a generator closed elsewhere): that context keeps its own value.
+        return
+
+
+def session(
+    session_id: str | None = None,
+    *,
+    user_id: str | None = None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    trace_name: str | None = None,
+    project: str | None = None,
+) -> identity_scope:
+    """Says who and what the calls inside belong to, in this task and those started from it.
+
+    Nested sessions add to the outer one: what is given replaces, tags are joined, metadata is merged.
+
+    Args:
+        session_id: The conversation or thread; ``session.id`` and ``gen_ai.conversation.id`` on every span.
+        user_id: The end user; ``user.id``.
+        tags: Labels of the trace in Langfuse.
+        metadata: Trace metadata; values that JSON can say.
+        trace_name: The trace's name in Langfuse; the agent id where none is given.
+        project: The Langfuse project, by its configured name.
+
+    Returns:
+        A context manager for ``with`` and ``async with``.
+
+    Raises:
+        TypeError: If `tags` is one string, or an id is not a string.
+    """
+    if isinstance(tags, str):
+        raise TypeError(f"tags must be a list of strings, not the string {tags!r}; write tags=[{tags!r}]")
+    for name, value in (("session_id", session_id), ("user_id", user_id), ("trace_name", trace_name)):
+        if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}; write {name}=str(…)")
+    outer = current_identity()
+    inner = replace(
+        outer,
+        session_id=session_id or outer.session_id,
+        user_id=user_id or outer.user_id,
+        tags=tuple(dict.fromkeys((*outer.tags, *map(str, tags)))),
+        metadata={**outer.metadata, **(metadata or {})},
+        trace_name=trace_name or outer.trace_name,
+        project=project or outer.project,
+    )
+    return identity_scope(inner)

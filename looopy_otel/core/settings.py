@@ -1,0 +1,151 @@
+"""The settings themselves: frozen dataclasses, built by `looopy_otel.core.config`, read by everyone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Capture = Literal["full", "redacted", "metadata"]
+History = Literal["full", "delta"]
+Dialect = Literal["langfuse", "genai", "seed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What stands on every span because the process is what it is.
+
+    Attributes:
+        environment: ``production``, ``staging``, …
+        release: The release that Langfuse shows.
+        version: The service's version.
+    """
+
+    environment: str | None = None
+    release: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPDestination:
+    """An OTLP/HTTP endpoint.
+
+    Attributes:
+        name: ``langfuse`` or ``otlp``.
+        endpoint: The whole URL of the traces route.
+        headers: Sent with every request; secrets, so left out of the repr.
+        dialects: What the spans carry.
+        timeout: Seconds for one request.
+        certificate: Path of a CA bundle, or None for the system's.
+        gzip: True to compress bodies.
+    """
+
+    name: Literal["langfuse", "otlp"]
+    endpoint: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    dialects: tuple[Dialect, ...] = ("genai",)
+    timeout: float = 10.0
+    certificate: str | None = None
+    gzip: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDestination:
+    """The SQLite store on this machine."""
+
+    path: Path
+    name: Literal["local"] = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleDestination:
+    """Standard error, for people."""
+
+    dialects: tuple[Dialect, ...] = ("seed",)
+    name: Literal["console"] = "console"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomDestination:
+    """A `SpanExporter` that the user handed in."""
+
+    exporter: Any
+    dialects: tuple[Dialect, ...] = ("genai", "langfuse", "seed")
+    name: str = "custom"
+
+
+Destination: TypeAlias = HTTPDestination | LocalDestination | ConsoleDestination | CustomDestination
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that `configure()` builds from. Frozen; secrets are left out of the repr.
+
+    Attributes:
+        service_name: ``service.name``.
+        deployment: Environment, release and version.
+        resource_attributes: Further resource attributes.
+        destinations: Where spans go, without doubles.
+        capture: What is recorded of content.
+        history: Whether each call records the whole conversation or what is new in it.
+        spool_directory: Where outboxes live.
+        sampler: One of `SAMPLERS`.
+        sampler_argument: The ratio, 0 to 1, for the ratio samplers.
+        disabled: True when ``OTEL_SDK_DISABLED`` turns everything off.
+        export_delay: Seconds between the worker's rounds.
+        content_budget: Bytes of content kept of one value at most.
+    """
+
+    service_name: str
+    deployment: Deployment
+    resource_attributes: Mapping[str, str]
+    destinations: tuple[Destination, ...]
+    capture: Capture = "redacted"
+    history: History = "full"
+    spool_directory: Path = Path()
+    sampler: str = "parentbased_always_on"
+    sampler_argument: float = 1.0
+    disabled: bool = False
+    export_delay: float = 1.0
+    content_budget: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user said to `configure()`; None means not said.
+
+    Attributes:
+        service_name: ``service.name``; environment ``OTEL_SERVICE_NAME``.
+        service_version: ``service.version`` and Langfuse's version.
+        environment: Deployment environment; environment ``LANGFUSE_TRACING_ENVIRONMENT``.
+        release: Langfuse's release; environment ``LANGFUSE_RELEASE``.
+        exporters: ``"auto"``, names, `SpanExporter`s, or a list of these; environment ``LOOOPY_OTEL_EXPORTERS``.
+        capture: Environment ``LOOOPY_OTEL_CAPTURE``.
+        history: Environment ``LOOOPY_OTEL_HISTORY``.
+        dialects: Dialect (or several) by destination name.
+        otlp_endpoint: Base URL as in ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+        otlp_headers: Headers as in ``OTEL_EXPORTER_OTLP_HEADERS``, as a mapping.
+        langfuse_public_key: Environment ``LANGFUSE_PUBLIC_KEY``.
+        langfuse_secret_key: Environment ``LANGFUSE_SECRET_KEY``.
+        langfuse_base_url: Environment ``LANGFUSE_BASE_URL`` or ``LANGFUSE_HOST``.
+        database: Path of the local store; environment ``LOOOPY_OTEL_DB``.
+        spool_directory: Directory of the outboxes; environment ``LOOOPY_OTEL_SPOOL_DIR``.
+    """
+
+    service_name: str | None = None
+    service_version: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    exporters: Any = None
+    capture: str | None = None
+    history: str | None = None
+    dialects: Mapping[str, str | Sequence[str]] | None = None
+    otlp_endpoint: str | None = None
+    otlp_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    langfuse_public_key: str | None = None
+    langfuse_secret_key: str | None = field(default=None, repr=False)
+    langfuse_base_url: str | None = None
+    database: str | os.PathLike[str] | None = None
+    spool_directory: str | os.PathLike[str] | None = None

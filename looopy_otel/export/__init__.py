@@ -1,0 +1,1 @@
+"""What plugs into the OpenTelemetry SDK: processor, worker, outbox, sender, destinations."""

@@ -1,0 +1,1 @@
+"""How a call gets in: the observer, spans and decorators, one small file per SDK."""

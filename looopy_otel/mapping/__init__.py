@@ -1,0 +1,1 @@
+"""Pure functions from a draft to span attributes, one module per dialect."""

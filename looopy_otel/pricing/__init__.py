@@ -1,0 +1,1 @@
+"""Usage and a price table in, cost in USD out."""

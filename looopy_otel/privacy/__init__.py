@@ -1,0 +1,1 @@
+"""The gate that content passes before it leaves a draft."""

@@ -1,0 +1,1 @@
+"""LLM providers, without telemetry."""

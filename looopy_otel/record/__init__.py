@@ -1,0 +1,1 @@
+"""The story of one operation: its span, its context, its draft."""

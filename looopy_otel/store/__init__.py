@@ -1,0 +1,1 @@
+"""The local store: traces in a SQLite file."""

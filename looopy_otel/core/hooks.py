@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from looopy_otel.core.guard import guard
 from looopy_otel.core.operation import Operation
@@ -45,6 +45,18 @@ class Handle(Protocol):
         ...
 
 
+class Recorder(Handle, Protocol):
+    """A handle that also takes facts from the user's code; what `lo.span()` yields and `lo.current()` returns."""
+
+    def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
+        """Adds facts; what is given replaces what is known, metadata is merged. None changes nothing."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """Marks the operation as failed, for code that handles the exception itself."""
+        ...
+
+
 class Observer(Protocol):
     """Who is told of operations."""
 
@@ -66,8 +78,16 @@ class _NoHandle:
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         return None
 
+    def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
+        return None
 
-NO_HANDLE: Handle = _NoHandle()
+    def fail(self, error: BaseException) -> None:
+        return None
+
+
+NO_RECORDER: Recorder = _NoHandle()
+NO_HANDLE: Handle = NO_RECORDER
+_innermost: ContextVar[Recorder | None] = ContextVar("looopy_otel_recorder", default=None)
 _observer: Observer | None = None
 _suppressed: ContextVar[bool] = ContextVar("looopy_otel_suppressed", default=False)
 
@@ -85,6 +105,11 @@ def remove(observer: Observer) -> None:
         _observer = None
 
 
+def installed() -> Observer | None:
+    """The observer in the slot, or None."""
+    return _observer
+
+
 def announce(operation: Operation) -> Handle:
     """Announces an operation to the observer.
 
@@ -97,6 +122,16 @@ def announce(operation: Operation) -> Handle:
     with guard("observer.start"):
         return _observer.start(operation)
     return NO_HANDLE
+
+
+def innermost() -> Recorder | None:
+    """Returns the innermost operation that is being recorded here, or None."""
+    return _innermost.get()
+
+
+def set_innermost(recorder: Recorder | None) -> None:
+    """Says which operation is the innermost here; for the observer, which also says when it is over."""
+    _innermost.set(recorder)
 
 
 @contextmanager

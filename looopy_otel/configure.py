@@ -1,0 +1,326 @@
+"""The composition root: settings → destinations → worker → processor → provider → observer."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Span as SDKSpan
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import NoOpTracer, Tracer
+
+from looopy_otel.core import hooks
+from looopy_otel.core.config import library_version, resolve
+from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.guard import guard
+from looopy_otel.core.identity import current_identity
+from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_NAME, SERVICE_VERSION
+from looopy_otel.core.settings import Capture, Dialect, History, Options, Settings
+from looopy_otel.core.types import DestinationStats, FlushResult, Stats
+from looopy_otel.export.build import build_destination
+from looopy_otel.export.processor import DraftProcessor
+from looopy_otel.export.sampler import build_sampler
+from looopy_otel.export.worker import Worker
+from looopy_otel.instrument.observer import TracingObserver
+from looopy_otel.mapping.identity import identity_attributes
+from looopy_otel.mapping.render import is_own, render
+from looopy_otel.pricing.cost import priced
+from looopy_otel.privacy.gate import Gate
+from looopy_otel.record.context import Ownership
+from looopy_otel.record.recorder import Recording
+
+SCOPE = "looopy_otel"
+"""Name of the instrumentation scope of our own spans."""
+
+ExporterName = Literal["auto", "langfuse", "otlp", "local", "console", "none"]
+Exporters = str | SpanExporter | Sequence[str | SpanExporter]
+
+_lock = threading.RLock()
+_active: Telemetry | None = None
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    service_version: str | None = None,
+    environment: str | None = None,
+    release: str | None = None,
+    exporters: Exporters | None = None,
+    capture: Capture | None = None,
+    history: History | None = None,
+    dialects: Mapping[str, Dialect | Sequence[Dialect]] | None = None,
+    otlp_endpoint: str | None = None,
+    otlp_headers: Mapping[str, str] | None = None,
+    langfuse_public_key: str | None = None,
+    langfuse_secret_key: str | None = None,
+    langfuse_base_url: str | None = None,
+    database: str | os.PathLike[str] | None = None,
+    spool_directory: str | os.PathLike[str] | None = None,
+) -> Telemetry:
+    """Turns tracing on. Every agent loop and provider, made before or after, is traced from here on.
+
+    Each argument wins over its environment variable, which wins over the default. A second call replaces the first
+    after draining it; a call that raises leaves the first in place.
+
+    Args:
+        service_name: ``service.name`` (``OTEL_SERVICE_NAME``; default ``looopy-agent``).
+        service_version: ``service.version``, and Langfuse's version.
+        environment: ``production``, ``staging``, … (``LANGFUSE_TRACING_ENVIRONMENT``).
+        release: Langfuse's release (``LANGFUSE_RELEASE``).
+        exporters: ``"langfuse"``, ``"otlp"``, ``"local"``, ``"console"``, a `SpanExporter`, or a list of these;
+            ``"none"``; default ``"auto"``: Langfuse when its keys are set, OTLP when an endpoint is set, the local
+            store when neither is (``LOOOPY_OTEL_EXPORTERS``).
+        capture: ``"full"`` records content, ``"redacted"`` (default) records it with secrets replaced, ``"metadata"``
+            records sizes, roles, names, models and tokens only (``LOOOPY_OTEL_CAPTURE``).
+        history: ``"full"`` (default) records the whole conversation on each call, ``"delta"`` what is new in it
+            (``LOOOPY_OTEL_HISTORY``).
+        dialects: What a destination's spans carry, by its name: ``{"otlp": "seed"}``.
+        otlp_endpoint: Base URL of a collector (``OTEL_EXPORTER_OTLP_ENDPOINT``).
+        otlp_headers: Headers for it (``OTEL_EXPORTER_OTLP_HEADERS``).
+        langfuse_public_key: ``LANGFUSE_PUBLIC_KEY``.
+        langfuse_secret_key: ``LANGFUSE_SECRET_KEY``.
+        langfuse_base_url: ``LANGFUSE_BASE_URL`` or ``LANGFUSE_HOST``.
+        database: The local store's file (``LOOOPY_OTEL_DB``).
+        spool_directory: Where batches wait for a backend (``LOOOPY_OTEL_SPOOL_DIR``).
+
+    Returns:
+        The handle; also a context manager that shuts down at the end.
+
+    Raises:
+        ConfigurationError: Naming every setting that is wrong.
+    """
+    options = Options(
+        service_name=service_name,
+        service_version=service_version,
+        environment=environment,
+        release=release,
+        exporters=exporters,
+        capture=capture,
+        history=history,
+        dialects=dialects,
+        otlp_endpoint=otlp_endpoint,
+        otlp_headers=otlp_headers,
+        langfuse_public_key=langfuse_public_key,
+        langfuse_secret_key=langfuse_secret_key,
+        langfuse_base_url=langfuse_base_url,
+        database=database,
+        spool_directory=spool_directory,
+    )
+    return _activate(resolve(options))
+
+
+def _activate(settings: Settings) -> Telemetry:
+    global _active
+    with _lock:
+        if _active is None:
+            atexit.register(_at_exit)
+        else:
+            _active.shutdown()
+        _active = Telemetry(settings)
+        return _active
+
+
+def _at_exit() -> None:
+    if _active is not None:
+        _active.shutdown()
+
+
+class Telemetry:
+    """One running configuration; made by `configure()`.
+
+    Args:
+        settings: The resolved settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pipeline = None if settings.disabled else _Pipeline(settings)
+        self._reported: Counter[str] = Counter()
+        self._closed = False
+
+    @property
+    def settings(self) -> Settings:
+        """The resolved settings; secrets are not in their repr."""
+        return self._settings
+
+    def tracer(self, name: str) -> Tracer:
+        """Returns an OpenTelemetry tracer in the same pipeline, for spans of your own.
+
+        Args:
+            name: The instrumentation scope, such as ``my-tool``.
+        """
+        return NoOpTracer() if self._pipeline is None else self._pipeline.provider.get_tracer(name)
+
+    def flush(self, timeout: float = 5.0) -> FlushResult:
+        """Sends what is waiting; never raises, never takes longer than `timeout`.
+
+        Args:
+            timeout: Seconds, over all destinations together.
+
+        Returns:
+            What was exported and dropped since the last flush, and what is still spooled or pending.
+        """
+        if self._pipeline is not None and not self._closed:
+            with guard("telemetry.flush"):
+                self._pipeline.flush(time.monotonic() + max(timeout, 0.0))
+        return self._flushed()
+
+    def stats(self) -> Stats:
+        """Returns the health of the pipeline since `configure()`."""
+        pipeline = self._pipeline
+        destinations: tuple[DestinationStats, ...] = () if pipeline is None else pipeline.destination_stats()
+        dropped: Counter[str] = Counter() if pipeline is None else Counter(pipeline.dropped())
+        for destination in destinations:
+            dropped.update(destination.dropped)
+        return Stats(
+            queued=0 if pipeline is None else pipeline.queued(),
+            exported=sum(destination.exported for destination in destinations),
+            spooled=sum(destination.spooled for destination in destinations),
+            dropped=dict(dropped),
+            internal_errors=dict(guard.faults),
+            unpriced_calls={} if pipeline is None else dict(pipeline.worker.unpriced_calls),
+            destinations=destinations,
+        )
+
+    def shutdown(self, timeout: float = 5.0) -> FlushResult:
+        """Stops tracing, sends what is waiting and stops every thread; runs at exit by itself. Later calls do nothing.
+
+        Args:
+            timeout: Seconds, over everything.
+
+        Returns:
+            As `flush`.
+        """
+        with _lock:
+            if not self._closed and self._pipeline is not None:
+                self._closed = True
+                with guard("telemetry.shutdown"):
+                    self._pipeline.shutdown(time.monotonic() + max(timeout, 0.0))
+            return self._flushed()
+
+    def _flushed(self) -> FlushResult:
+        stats = self.stats()
+        totals = Counter(exported=stats.exported, dropped=sum(stats.dropped.values()))
+        since, self._reported = totals - self._reported, totals
+        return FlushResult(
+            exported=since["exported"],
+            spooled=stats.spooled,
+            dropped=since["dropped"],
+            pending=stats.queued + sum(destination.queued for destination in stats.destinations),
+        )
+
+    def __enter__(self) -> Telemetry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+class _Pipeline:
+    """The parts of one configuration, wired."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        resource = _resource(settings)
+        self._ownership = Ownership(resource)
+        self.worker = _worker(settings)
+        self._processor = DraftProcessor(self.worker, delay=settings.export_delay, stamp=self._stamp)
+        self.provider = TracerProvider(
+            sampler=build_sampler(settings.sampler, settings.sampler_argument, self._ownership.has_own_parent),
+            resource=resource,
+            shutdown_on_exit=False,
+            span_limits=_no_limits(),
+        )
+        self.provider.add_span_processor(self._processor)
+        self._observer = TracingObserver(
+            Recording(
+                tracer=self.provider.get_tracer(SCOPE, library_version()),
+                ownership=self._ownership,
+                hand_over=self._processor.hand_over,
+                deployment=settings.deployment,
+                capture=settings.capture,
+                history=settings.history,
+            )
+        )
+        hooks.install(self._observer)
+
+    def _stamp(self, span: SDKSpan, parent_context: Context | None) -> None:
+        """Writes the identity on spans that were made with a plain tracer; our own have it already."""
+        scope = span.instrumentation_scope
+        if scope is not None and scope.name == SCOPE:
+            return
+        root = not self._ownership.has_own_parent(parent_context)
+        span.set_attributes(identity_attributes(current_identity(), self._settings.deployment, root=root))
+
+    def flush(self, deadline: float) -> None:
+        self._processor.force_flush(_milliseconds_until(deadline))
+        for destination in self.worker.destinations:
+            destination.flush(deadline)
+
+    def shutdown(self, deadline: float) -> None:
+        hooks.remove(self._observer)
+        self._processor.shutdown(_milliseconds_until(deadline))
+        for destination in self.worker.destinations:
+            destination.close(deadline)
+
+    def queued(self) -> int:
+        return self._processor.queued
+
+    def dropped(self) -> Mapping[str, int]:
+        return {**self._processor.dropped, **self.worker.dropped}
+
+    def destination_stats(self) -> tuple[DestinationStats, ...]:
+        return tuple(destination.stats() for destination in self.worker.destinations)
+
+
+def _milliseconds_until(deadline: float) -> int:
+    return max(int((deadline - time.monotonic()) * 1000), 0)
+
+
+def _resource(settings: Settings) -> Resource:
+    deployment = settings.deployment
+    attributes: dict[str, Any] = {**settings.resource_attributes, SERVICE_NAME: settings.service_name}
+    if deployment.version:
+        attributes[SERVICE_VERSION] = deployment.version
+    if deployment.environment:
+        attributes[DEPLOYMENT_ENVIRONMENT] = deployment.environment
+    return Resource.create(attributes)
+
+
+def _no_limits() -> SpanLimits:
+    """No limits: OpenTelemetry evicts the oldest attributes first, and those are the identity."""
+    unset = SpanLimits.UNSET
+    return SpanLimits(unset, unset, unset, unset, unset, unset, unset, unset)
+
+
+def _worker(settings: Settings) -> Worker:
+    gate = Gate(settings.capture)
+
+    def price(draft: Draft) -> Draft:
+        return priced(draft) if isinstance(draft, LLMDraft) else draft
+
+    def rendered(draft: Draft, dialects: Sequence[Dialect]) -> dict[str, Any]:
+        return dict(render(draft, settings.deployment, dialects))
+
+    return Worker(
+        redact=gate.draft,
+        redact_attributes=gate.attributes,
+        redact_text=gate.text,
+        price=price,
+        render=rendered,
+        is_own=is_own,
+        destinations=[
+            build_destination(destination, settings.spool_directory) for destination in settings.destinations
+        ],
+    )

@@ -1,0 +1,63 @@
+"""Which span is current, without tokens.
+
+OpenTelemetry's ``detach`` logs an error when a coroutine is closed in another context than it was started in, so it is
+never called here: an activation remembers what was current before, and puts it back only where it is still the
+innermost one (https://github.com/open-telemetry/opentelemetry-python/issues/2606).
+"""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
+
+from looopy_otel.core.hooks import Recorder, innermost, set_innermost
+
+
+class Activation:
+    """Makes a recorder and its span current here, until `restore`.
+
+    Args:
+        recorder: The recorder that is the innermost one from now on.
+        span: Its span.
+        parent: The context that the span was started in.
+    """
+
+    __slots__ = ("_outer_context", "_outer_recorder", "_recorder")
+
+    def __init__(self, recorder: Recorder, span: Span, parent: Context) -> None:
+        self._recorder = recorder
+        self._outer_recorder = innermost()
+        self._outer_context = get_current()
+        attach(set_span_in_context(span, parent))
+        set_innermost(recorder)
+
+    def restore(self) -> None:
+        """Puts back what was current before; in another context than this one was made in, it changes nothing."""
+        if innermost() is not self._recorder:
+            return
+        attach(self._outer_context)
+        set_innermost(self._outer_recorder)
+
+
+class Ownership:
+    """Tells spans of our provider from those of others.
+
+    Args:
+        resource: The resource object of our provider; every recording span of it refers to this very object.
+    """
+
+    __slots__ = ("_resource",)
+
+    def __init__(self, resource: object) -> None:
+        self._resource = resource
+
+    def has_own_parent(self, context: Context | None = None) -> bool:
+        """True when the span that is current in `context` (default: here) was made by our provider in this process."""
+        span = get_current_span(context)
+        if span is INVALID_SPAN:
+            return False
+        if getattr(span, "resource", None) is self._resource:
+            return True
+        recorder = innermost()
+        # A span of ours that was not sampled is a bare one without a resource.
+        return recorder is not None and recorder.span_id == format(span.get_span_context().span_id, "016x")

@@ -1,0 +1,284 @@
+"""From an operation and how it ended to its draft; pure functions, one per kind of operation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, cast
+
+from looopy_otel.core.draft import (
+    AgentDraft,
+    AttemptDraft,
+    Draft,
+    Failure,
+    IterationDraft,
+    LLMDraft,
+    Shape,
+    StepDraft,
+    ToolDraft,
+)
+from looopy_otel.core.identity import Identity
+from looopy_otel.core.messages import tool_to_dict
+from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
+from looopy_otel.core.semconv import SPAN_AGENT, SPAN_ATTEMPT, SPAN_ITERATION, SPAN_LLM, SPAN_TOOL
+from looopy_otel.core.types import (
+    AgentResult,
+    CallOutcome,
+    IterationResult,
+    Json,
+    LLMResponse,
+    Message,
+    MessageLike,
+    RunOutcome,
+    ToolResult,
+)
+from looopy_otel.record.snapshot import shape_of, snapshot, snapshot_messages, text_of
+
+_SPAN_NAMES: Mapping[type[Operation], str] = {
+    AgentRun: SPAN_AGENT,
+    Iteration: SPAN_ITERATION,
+    LLMCall: SPAN_LLM,
+    ToolRun: SPAN_TOOL,
+    Attempt: SPAN_ATTEMPT,
+}
+CANCELLATIONS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+
+
+def span_name(operation: Operation) -> str:
+    """The name of the span that an operation becomes."""
+    return operation.name if isinstance(operation, Step) else _SPAN_NAMES[type(operation)]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One side of an operation: what is kept of it.
+
+    Attributes:
+        value: The canonical value, or None when content is not recorded.
+        shape: Its size and roles, when content is not recorded.
+    """
+
+    value: Json = None
+    shape: Shape | None = None
+
+
+NO_CONTENT = Content()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an operation ended.
+
+    Attributes:
+        start_time: Unix time in nanoseconds.
+        end_time: Unix time in nanoseconds.
+        root: True when the span's parent is not ours.
+        input: What it started from.
+        output: What it gave, if the user recorded it; else taken from `result`.
+        result: The operation's result, or the partial one.
+        error: What was raised.
+        metadata: Facts that the user recorded.
+        time_to_first_chunk: Seconds, for streams.
+        capture_content: False when content is not recorded.
+    """
+
+    start_time: int
+    end_time: int
+    root: bool
+    input: Content
+    output: Content | None
+    result: object
+    error: BaseException | None
+    metadata: Mapping[str, Json]
+    time_to_first_chunk: float | None
+    capture_content: bool
+
+
+class _Common(TypedDict):
+    name: str
+    start_time: int
+    end_time: int
+    identity: Identity
+    root: bool
+    input: Json
+    output: Json
+    input_shape: Shape | None
+    output_shape: Shape | None
+    metadata: Mapping[str, Json]
+    error: Failure | None
+
+
+def messages_content(messages: Sequence[MessageLike], capture: bool) -> Content:
+    """What is kept of a conversation."""
+    if capture:
+        return Content(snapshot_messages(messages))
+    roles = [message.role if isinstance(message, Message) else str(message.get("role", "")) for message in messages]
+    return Content(shape=shape_of(list(messages), roles))
+
+
+def value_content(value: object, capture: bool) -> Content:
+    """What is kept of any other value; nothing for None."""
+    if value is None:
+        return NO_CONTENT
+    return Content(snapshot(value)) if capture else Content(shape=shape_of(value))
+
+
+def input_content(operation: Operation, capture: bool) -> Content:
+    """What is kept of what an operation starts from."""
+    match operation:
+        case LLMCall() | Iteration():
+            return messages_content(operation.messages, capture)
+        case AgentRun(prompt=str()):
+            return value_content(operation.prompt, capture)
+        case AgentRun():
+            return messages_content(operation.messages, capture)
+        case ToolRun():
+            return value_content(operation.arguments, capture)
+        case Step():
+            return value_content(operation.input, capture)
+        case _:
+            return NO_CONTENT
+
+
+def draft_of(operation: Operation, ending: Ending) -> Draft:
+    """Builds the draft of a finished operation.
+
+    Args:
+        operation: What was announced.
+        ending: How it ended.
+    """
+    match operation:
+        case AgentRun():
+            return _agent(operation, ending)
+        case Iteration():
+            return _iteration(operation, ending)
+        case LLMCall():
+            return _llm(operation, ending)
+        case ToolRun():
+            return _tool(operation, ending)
+        case Attempt():
+            return AttemptDraft(
+                **_common(operation, ending, NO_CONTENT), number=operation.number, delay=operation.delay
+            )
+        case _:
+            return StepDraft(**_common(operation, ending, NO_CONTENT))
+
+
+def failure_of(error: BaseException | None) -> Failure | None:
+    """The failure that an exception stands for; None for an interruption, which is no failure."""
+    if error is None or isinstance(error, (*CANCELLATIONS, GeneratorExit)):
+        return None
+    return Failure(type=type(error).__qualname__, message=text_of(error))
+
+
+def _common(operation: Operation, ending: Ending, output: Content, failure: Failure | None = None) -> _Common:
+    output = ending.output or output
+    return _Common(
+        name=span_name(operation),
+        start_time=ending.start_time,
+        end_time=ending.end_time,
+        identity=operation.identity,
+        root=ending.root,
+        input=ending.input.value,
+        output=output.value,
+        input_shape=ending.input.shape,
+        output_shape=output.shape,
+        metadata=ending.metadata,
+        error=failure_of(ending.error) or failure,
+    )
+
+
+def _agent(operation: AgentRun, ending: Ending) -> AgentDraft:
+    result = ending.result if isinstance(ending.result, AgentResult) else None
+    outcome = result.outcome if result else _run_outcome(ending.error)
+    reason = (result.reason if result else None) or None
+    failure = None
+    if outcome not in ("completed", "cancelled"):
+        failure = Failure(type=outcome, message=reason or outcome)
+    output = value_content(result.output if result else None, ending.capture_content)
+    return AgentDraft(
+        **_common(operation, ending, output, failure),
+        outcome=outcome,
+        # The reason of a failure is the exception's text: it stands in `error`, where the gate looks for it.
+        reason=None if outcome == "failed" else reason,
+        iterations=result.iterations if result else None,
+        llm_calls=result.llm_calls if result else None,
+        tool_calls=result.tool_calls if result else None,
+        usage=result.usage if result else None,
+        cost=result.cost if result else None,
+        parent_task_id=operation.parent_task_id,
+    )
+
+
+def _run_outcome(error: BaseException | None) -> RunOutcome:
+    if error is None:
+        return "completed"
+    return "cancelled" if failure_of(error) is None else "failed"
+
+
+def _iteration(operation: Iteration, ending: Ending) -> IterationDraft:
+    result = ending.result if isinstance(ending.result, IterationResult) else None
+    output = messages_content([result.message], ending.capture_content) if result else NO_CONTENT
+    return IterationDraft(
+        **_common(operation, ending, output),
+        number=operation.number,
+        finish_reason=result.finish_reason if result else None,
+    )
+
+
+def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
+    response = ending.result if isinstance(ending.result, LLMResponse) else None
+    output = messages_content([response.message], ending.capture_content) if response else NO_CONTENT
+    tools = snapshot([tool_to_dict(tool) for tool in operation.tools]) if operation.tools else None
+    return LLMDraft(
+        **_common(operation, ending, output),
+        system=operation.system,
+        provider_name=operation.provider_name,
+        request_model=operation.model,
+        response_model=response.model if response else None,
+        parameters=_parameters(operation),
+        tools=tools if ending.capture_content else None,
+        stream=operation.stream,
+        usage=response.usage if response else None,
+        usage_source=response.usage_source if response else "missing",
+        reported_cost=response.cost if response else None,
+        finish_reason=response.finish_reason if response else None,
+        response_id=response.id if response else None,
+        request_id=response.request_id if response else None,
+        response_headers=dict(response.headers) if response else {},
+        time_to_first_chunk=ending.time_to_first_chunk,
+        server_address=operation.server_address,
+        server_port=operation.server_port,
+        outcome=_call_outcome(response, ending.error),
+        answered=response is not None,
+        dropped_tool_calls=response.dropped_tool_calls if response else 0,
+    )
+
+
+def _parameters(operation: LLMCall) -> Mapping[str, Json]:
+    return cast("dict[str, Json]", snapshot({k: v for k, v in operation.parameters.items() if v is not None}))
+
+
+def _call_outcome(response: LLMResponse | None, error: BaseException | None) -> CallOutcome:
+    if response is not None and response.outcome != "completed":
+        return response.outcome
+    if error is None:
+        return "completed"
+    if isinstance(error, GeneratorExit):
+        return "abandoned"
+    return "cancelled" if isinstance(error, CANCELLATIONS) else "error"
+
+
+def _tool(operation: ToolRun, ending: Ending) -> ToolDraft:
+    result = ending.result if isinstance(ending.result, ToolResult) else None
+    failure = None
+    if result is not None and result.error_type is not None:
+        failure = Failure(type=result.error_type, message=str(result.content))
+    content: Any = result.content if result else None
+    return ToolDraft(
+        **_common(operation, ending, value_content(content, ending.capture_content), failure),
+        tool_name=operation.name,
+        call_id=operation.call_id,
+        tool_type=operation.tool_type,
+    )

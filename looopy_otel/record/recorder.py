@@ -1,0 +1,208 @@
+"""The recorder of one operation: opens its span, makes it current, and hands its draft over when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.context import get_current
+from opentelemetry.trace import (
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from looopy_otel.core import hooks
+from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.guard import guard
+from looopy_otel.core.operation import AgentRun, LLMCall, Operation
+from looopy_otel.core.settings import Capture, Deployment, History
+from looopy_otel.core.types import Json, LLMResponse
+from looopy_otel.mapping.start import start_attributes
+from looopy_otel.record.context import Activation, Ownership
+from looopy_otel.record.drafting import (
+    Content,
+    Ending,
+    draft_of,
+    input_content,
+    messages_content,
+    span_name,
+    value_content,
+)
+from looopy_otel.record.snapshot import snapshot
+
+HandOver = Callable[[SpanContext, Draft], None]
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What every recorder of one configuration shares.
+
+    Attributes:
+        tracer: Makes the spans.
+        ownership: Tells our spans from those of others.
+        hand_over: Takes the draft of a span that is about to end.
+        deployment: What stands on every span.
+        capture: ``metadata`` takes no snapshot of content.
+        history: ``delta`` keeps what is new on each call, the whole on the last one of a run.
+    """
+
+    tracer: Tracer
+    ownership: Ownership
+    hand_over: HandOver
+    deployment: Deployment
+    capture: Capture
+    history: History
+
+    def start(self, operation: Operation) -> SpanRecorder:
+        """Opens the span of an operation and makes it current here."""
+        return SpanRecorder(self, operation)
+
+
+class SpanRecorder:
+    """One operation under way; a `looopy_otel.core.hooks.Recorder`. Made by `Recording.start`.
+
+    `start` and `end` happen in the same context, with no ``yield`` to a consumer between them; where that is broken,
+    the span still ends once and the context of the other place is left alone.
+    """
+
+    def __init__(self, recording: Recording, operation: Operation) -> None:
+        self._recording = recording
+        self._operation = operation
+        self._capture_content = recording.capture != "metadata"
+        self._parent = hooks.innermost()
+        self._root = not recording.ownership.has_own_parent()
+        self._input = input_content(operation, self._capture_content)
+        self._output: Content | None = None
+        self._metadata: dict[str, Json] = _metadata(operation)
+        self._error: BaseException | None = None
+        self._ended = False
+        self._seen_messages = 0
+        self._first_chunk: float | None = None
+        self._start_time = time.time_ns()
+        self._started = time.perf_counter_ns()
+        self._span = self._start_span()
+
+    def _start_span(self) -> Span:
+        recording, operation, context = self._recording, self._operation, get_current()
+        span = recording.tracer.start_span(
+            span_name(operation),
+            context,
+            kind=SpanKind.CLIENT if isinstance(operation, LLMCall) else SpanKind.INTERNAL,
+            attributes=start_attributes(operation, recording.deployment, root=self._root),
+            links=_links(operation),
+            start_time=self._start_time,
+        )
+        span_context = span.get_span_context()
+        self.trace_id: str | None = format(span_context.trace_id, "032x")
+        self.span_id: str | None = format(span_context.span_id, "016x")
+        self._activation = Activation(self, span, context)
+        return span
+
+    def headers(self) -> Mapping[str, str]:
+        """``traceparent`` (and ``tracestate``) of this span, after the W3C Trace Context recommendation."""
+        carrier: dict[str, str] = {}
+        with guard("record.headers"):
+            _PROPAGATOR.inject(carrier, set_span_in_context(self._span))
+        return carrier
+
+    def chunk(self) -> None:
+        """Notes the time to the first chunk; later calls cost nothing."""
+        if self._first_chunk is None:
+            self._first_chunk = (time.perf_counter_ns() - self._started) / 1e9
+
+    def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
+        """Adds facts; what is given replaces what is known, metadata is merged."""
+        with guard("record.record"):
+            if input is not None:
+                self._input = value_content(input, self._capture_content)
+            if output is not None:
+                self._output = value_content(output, self._capture_content)
+            for key, value in (metadata or {}).items():
+                self._metadata[str(key)] = snapshot(value)
+
+    def fail(self, error: BaseException) -> None:
+        """Marks the operation as failed, for code that handles the exception itself."""
+        self._error = error
+
+    def end(self, result: object = None, error: BaseException | None = None) -> None:
+        """Hands the draft over and ends the span; only the first call counts.
+
+        Args:
+            result: The operation's result, or with `error` the partial one.
+            error: What was raised.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        end_time = self._start_time + time.perf_counter_ns() - self._started
+        with guard("record.draft"):
+            if self._span.is_recording():
+                self._hand_over(result, error or self._error, end_time)
+        with guard("record.restore"):
+            self._activation.restore()
+        # A foreign processor's failure comes out of `end`.
+        with guard("record.end"):
+            self._span.end(end_time)
+
+    def _hand_over(self, result: object, error: BaseException | None, end_time: int) -> None:
+        draft = draft_of(
+            self._operation,
+            Ending(
+                start_time=self._start_time,
+                end_time=end_time,
+                root=self._root,
+                input=self._kept_input(result),
+                output=self._output,
+                result=result,
+                error=error,
+                metadata=self._metadata,
+                time_to_first_chunk=self._first_chunk,
+                capture_content=self._capture_content,
+            ),
+        )
+        if draft.error is not None or (isinstance(draft, LLMDraft) and draft.outcome in ("error", "truncated")):
+            # The description is content: the worker writes it after the gate.
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._recording.hand_over(self._span.get_span_context(), draft)
+
+    def _kept_input(self, result: object) -> Content:
+        """The input, or with ``history="delta"`` what is new in it, unless the call is the last one of its run."""
+        operation, run = self._operation, self._run()
+        if self._recording.history == "full" or not isinstance(operation, LLMCall) or run is None:
+            return self._input
+        seen, run._seen_messages = run._seen_messages, len(operation.messages)
+        last = not isinstance(result, LLMResponse) or result.finished
+        return self._input if last else messages_content(operation.messages[seen:], self._capture_content)
+
+    def _run(self) -> SpanRecorder | None:
+        """The recorder of the agent run that this operation belongs to."""
+        recorder: object = self
+        while isinstance(recorder, SpanRecorder):
+            if isinstance(recorder._operation, AgentRun):
+                return recorder
+            recorder = recorder._parent
+        return None
+
+
+def _metadata(operation: Operation) -> dict[str, Json]:
+    if not isinstance(operation, AgentRun | LLMCall):
+        return {}
+    return {str(key): snapshot(value) for key, value in operation.metadata.items()}
+
+
+def _links(operation: Operation) -> list[Link]:
+    if not isinstance(operation, AgentRun) or not operation.resumed_trace:
+        return []
+    trace_id, _, span_id = operation.resumed_trace.partition("-")
+    return [Link(SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(1)))]

@@ -1,0 +1,34 @@
+"""The public names, pinned: adding one is a decision, removing one is a break."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+PUBLIC: dict[str, tuple[str, ...]] = {
+    "looopy_otel": (
+        "ConfigurationError",
+        "FlushResult",
+        "LooopyError",
+        "Stats",
+        "Telemetry",
+        "configure",
+        "current",
+        "session",
+        "span",
+    ),
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_pinned(module: str) -> None:
+    assert tuple(import_module(module).__all__) == PUBLIC[module]
+
+
+@pytest.mark.parametrize("module", [*PUBLIC, "looopy_otel.semconv"])
+def test_every_public_name_exists(module: str) -> None:
+    imported = import_module(module)
+    names: tuple[str, ...] = imported.__all__
+    assert isinstance(names, tuple)
+    assert [name for name in names if not hasattr(imported, name)] == []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from looopy_otel.core.identity import session as session
     from looopy_otel.core.types import FlushResult as FlushResult
     from looopy_otel.core.types import Stats as Stats
+    from looopy_otel.instrument.decorators import trace_span as trace_span
     from looopy_otel.instrument.spans import current as current
     from looopy_otel.instrument.spans import span as span
 
@@ -32,6 +33,7 @@ _HOMES = {
     "current": "looopy_otel.instrument.spans",
     "session": "looopy_otel.core.identity",
     "span": "looopy_otel.instrument.spans",
+    "trace_span": "looopy_otel.instrument.decorators",
 }
 
 __all__ = (
@@ -44,6 +46,7 @@ __all__ = (
     "current",
     "session",
     "span",
+    "trace_span",
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -171,7 +170,7 @@ class Telemetry:
         """
         if self._pipeline is not None and not self._closed:
             with guard("telemetry.flush"):
-                self._pipeline.flush(time.monotonic() + max(timeout, 0.0))
+                self._pipeline.flush(timeout)
         return self._flushed()
 
     def stats(self) -> Stats:
@@ -204,7 +203,7 @@ class Telemetry:
             if not self._closed and self._pipeline is not None:
                 self._closed = True
                 with guard("telemetry.shutdown"):
-                    self._pipeline.shutdown(time.monotonic() + max(timeout, 0.0))
+                    self._pipeline.shutdown(timeout)
             return self._flushed()
 
     def _flushed(self) -> FlushResult:
@@ -263,29 +262,25 @@ class _Pipeline:
         root = not self._ownership.has_own_parent(parent_context)
         span.set_attributes(identity_attributes(current_identity(), self._settings.deployment, root=root))
 
-    def flush(self, deadline: float) -> None:
-        self._processor.force_flush(_milliseconds_until(deadline))
-        for destination in self.worker.destinations:
-            destination.flush(deadline)
+    def flush(self, timeout: float) -> None:
+        self._processor.force_flush(_milliseconds(timeout))
 
-    def shutdown(self, deadline: float) -> None:
+    def shutdown(self, timeout: float) -> None:
         hooks.remove(self._observer)
-        self._processor.shutdown(_milliseconds_until(deadline))
-        for destination in self.worker.destinations:
-            destination.close(deadline)
+        self._processor.shutdown(_milliseconds(timeout))
 
     def queued(self) -> int:
         return self._processor.queued
 
     def dropped(self) -> Mapping[str, int]:
-        return {**self._processor.dropped, **self.worker.dropped}
+        return Counter(self._processor.dropped) + Counter(self.worker.dropped)
 
     def destination_stats(self) -> tuple[DestinationStats, ...]:
         return tuple(destination.stats() for destination in self.worker.destinations)
 
 
-def _milliseconds_until(deadline: float) -> int:
-    return max(int((deadline - time.monotonic()) * 1000), 0)
+def _milliseconds(seconds: float) -> int:
+    return max(int(seconds * 1000), 0)
 
 
 def _resource(settings: Settings) -> Resource:

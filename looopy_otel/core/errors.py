@@ -17,3 +17,7 @@ class AlreadyUsedError(LooopyError, RuntimeError):
 
 class MissingExtraError(LooopyError, ImportError):
     """An optional package is not installed. The message says how to install it."""
+
+
+class StoreError(LooopyError):
+    """The local store cannot be read or written, or a trace cannot be told. The message says what to do."""

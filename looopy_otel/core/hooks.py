@@ -56,6 +56,14 @@ class Recorder(Handle, Protocol):
         """Marks the operation as failed, for code that handles the exception itself."""
         ...
 
+    def suspend(self) -> None:
+        """Steps out: what was current before is current again, until `resume`. For generators, before each yield."""
+        ...
+
+    def resume(self) -> None:
+        """Steps in again, wherever that is: the operation is current here, as it was at `suspend`."""
+        ...
+
 
 class Observer(Protocol):
     """Who is told of operations."""
@@ -82,6 +90,12 @@ class _NoHandle:
         return None
 
     def fail(self, error: BaseException) -> None:
+        return None
+
+    def suspend(self) -> None:
+        return None
+
+    def resume(self) -> None:
         return None
 
 

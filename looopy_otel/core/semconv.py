@@ -159,3 +159,46 @@ LITELLM_RETRIES_HEADER: Final = "x-litellm-attempted-retries"
 LITELLM_FALLBACKS_HEADER: Final = "x-litellm-attempted-fallbacks"
 LITELLM_SESSION_HEADER: Final = "x-litellm-session-id"
 LITELLM_TAGS_HEADER: Final = "x-litellm-tags"
+
+# Where spans of others carry content, by exact name and by prefix: OpenTelemetry's GenAI conventions (current and
+# deprecated), OpenInference, OpenLLMetry, Langfuse, and the core conventions on exceptions, queries and URLs' parts.
+CONTENT_KEYS: Final = frozenset(
+    {
+        INPUT,
+        OUTPUT,
+        "input.value",
+        "output.value",
+        GEN_AI_INPUT_MESSAGES,
+        GEN_AI_OUTPUT_MESSAGES,
+        "gen_ai.system_instructions",
+        GEN_AI_TOOL_DEFINITIONS,
+        "gen_ai.tool.description",
+        GEN_AI_TOOL_CALL_ARGUMENTS,
+        GEN_AI_TOOL_CALL_RESULT,
+        LANGFUSE_INPUT,
+        LANGFUSE_OUTPUT,
+        LANGFUSE_STATUS_MESSAGE,
+        "langfuse.trace.input",
+        "langfuse.trace.output",
+        EXCEPTION_MESSAGE,
+        "exception.stacktrace",
+        "db.statement",
+        "db.query.text",
+        "url.query",
+    }
+)
+CONTENT_PREFIXES: Final = (
+    GEN_AI_PROMPT,
+    GEN_AI_COMPLETION,
+    "gen_ai.event.content",
+    "gen_ai.retrieval.",
+    "gen_ai.memory.",
+    "llm.input_messages.",
+    "llm.output_messages.",
+    "llm.prompts",
+    "llm.completions",
+    "llm.prompt_template.",
+    "traceloop.entity.",
+    "db.query.parameter.",
+    "retrieval.documents.",
+)

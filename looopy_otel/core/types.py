@@ -101,6 +101,8 @@ class LLMResponse:
         headers: The response headers that are kept, lower-case names (call id, retries, fallbacks, model group).
         outcome: ``completed`` unless the response is the partial one of a call that ended otherwise.
         dropped_tool_calls: Tool calls without an id or a name, which were left out of `message`.
+        system: ``gen_ai.system`` in the light of the response, which tells what stands behind an alias; or None.
+        provider_name: ``gen_ai.provider.name``, likewise.
     """
 
     message: Message
@@ -115,6 +117,8 @@ class LLMResponse:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     outcome: CallOutcome = "completed"
     dropped_tool_calls: int = 0
+    system: str | None = None
+    provider_name: str | None = None
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

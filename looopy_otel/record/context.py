@@ -12,9 +12,12 @@ from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_i
 
 from looopy_otel.core.hooks import Recorder, innermost, set_innermost
 
+_Place = tuple[Context, Recorder | None]
+"""What is current somewhere: OpenTelemetry's context and the innermost recorder."""
+
 
 class Activation:
-    """Makes a recorder and its span current here, until `restore`.
+    """Makes a recorder and its span current here, until `suspend` or `restore`.
 
     Args:
         recorder: The recorder that is the innermost one from now on.
@@ -22,21 +25,38 @@ class Activation:
         parent: The context that the span was started in.
     """
 
-    __slots__ = ("_outer_context", "_outer_recorder", "_recorder")
+    __slots__ = ("_inner", "_outer", "_recorder")
 
     def __init__(self, recorder: Recorder, span: Span, parent: Context) -> None:
         self._recorder = recorder
-        self._outer_recorder = innermost()
-        self._outer_context = get_current()
-        attach(set_span_in_context(span, parent))
-        set_innermost(recorder)
+        self._inner: _Place = (set_span_in_context(span, parent), recorder)
+        self._outer: _Place = _here()
+        _go(self._inner)
+
+    def suspend(self) -> None:
+        """Keeps what is current now for `resume`, and puts back what was current before."""
+        self._inner = _here()
+        _go(self._outer)
+
+    def resume(self) -> None:
+        """Makes current again what was at `suspend`; what is current here now comes back at the next one."""
+        self._outer = _here()
+        _go(self._inner)
 
     def restore(self) -> None:
         """Puts back what was current before; in another context than this one was made in, it changes nothing."""
-        if innermost() is not self._recorder:
-            return
-        attach(self._outer_context)
-        set_innermost(self._outer_recorder)
+        if innermost() is self._recorder:
+            _go(self._outer)
+
+
+def _here() -> _Place:
+    return get_current(), innermost()
+
+
+def _go(place: _Place) -> None:
+    context, recorder = place
+    attach(context)
+    set_innermost(recorder)
 
 
 class Ownership:

@@ -135,6 +135,16 @@ class SpanRecorder:
         """Marks the operation as failed, for code that handles the exception itself."""
         self._error = error
 
+    def suspend(self) -> None:
+        """Steps out: what was current before is current again, until `resume`."""
+        with guard("record.suspend"):
+            self._activation.suspend()
+
+    def resume(self) -> None:
+        """Steps in again, wherever that is."""
+        with guard("record.resume"):
+            self._activation.resume()
+
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """Hands the draft over and ends the span; only the first call counts.
 

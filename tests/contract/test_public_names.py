@@ -17,6 +17,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "current",
         "session",
         "span",
+        "trace_span",
     ),
 }
 

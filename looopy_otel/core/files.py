@@ -1,0 +1,36 @@
+"""Files and directories that only their owner may read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+OWNER_ONLY_DIRECTORY = 0o700
+OWNER_ONLY_FILE = 0o600
+
+
+def make_private_directory(directory: Path) -> None:
+    """Creates a directory and its missing parents, all with mode 0700; those that exist stay as they are.
+
+    Raises:
+        OSError: If one cannot be created.
+    """
+    missing: list[Path] = []
+    while not directory.exists():
+        missing.append(directory)
+        directory = directory.parent
+    for one in reversed(missing):
+        one.mkdir(mode=OWNER_ONLY_DIRECTORY, exist_ok=True)
+
+
+def create_private_file(path: Path) -> int:
+    """Creates a new file with mode 0600 and opens it for writing.
+
+    Returns:
+        The file descriptor.
+
+    Raises:
+        FileExistsError: If it is there already.
+        OSError: If it cannot be created.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE)

@@ -22,6 +22,7 @@ class Identity:
         project: The Langfuse project that the spans belong to, by its configured name.
         agent_id: The agent that is running.
         task_id: The run of that agent.
+        root_task_id: For a sub-agent's run, the outermost run that it is a part of: one trace has one session.
     """
 
     session_id: str | None = None
@@ -32,11 +33,12 @@ class Identity:
     project: str | None = None
     agent_id: str | None = None
     task_id: str | None = None
+    root_task_id: str | None = None
 
     @property
     def effective_session_id(self) -> str | None:
-        """The session where one is open, else the task id: the value of ``session.id``."""
-        return self.session_id or self.task_id
+        """The session where one is open, else the (outermost) task id: the value of ``session.id``."""
+        return self.session_id or self.root_task_id or self.task_id
 
 
 NOBODY = Identity()

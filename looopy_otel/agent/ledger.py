@@ -1,0 +1,108 @@
+"""What a run has used so far. The ledger of a sub-agent's run adds to that of the run above it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from decimal import Decimal
+from typing import Literal, Protocol, TypeAlias
+
+from looopy_otel.core.usage import Usage
+
+CallKind: TypeAlias = Literal["LLM", "tool"]
+
+
+class Limit(Protocol):
+    """Something that can refuse a run's next call."""
+
+    def check(self, ledger: Ledger, kind: CallKind) -> None:
+        """Raises `BudgetExceededError` when `ledger` has no room for one more call of that kind."""
+        ...
+
+
+class Ledger:
+    """The account of one run, sub-agents included.
+
+    Attributes:
+        usage: Tokens of all LLM calls together; None when none reported any.
+        cost: USD of all LLM calls together; None when no call's cost is known.
+        llm_calls: LLM calls begun.
+        tool_calls: Tool calls begun.
+        unpriced_models: Models of the calls whose cost is unknown.
+        limits: Who is asked before each call.
+        parent: The ledger of the run above, or None.
+    """
+
+    # One lock for all: a call is asked for and counted in its own ledger and in those above at one moment, also when
+    # sub-agents run in other threads.
+    _lock = threading.Lock()
+
+    def __init__(self, parent: Ledger | None = None) -> None:
+        self.usage: Usage | None = None
+        self.cost: Decimal | None = None
+        self.llm_calls = 0
+        self.tool_calls = 0
+        self.unpriced_models: list[str] = []
+        self.limits: list[Limit] = []
+        self.parent = parent
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._started
+
+    def admit(self, kind: CallKind) -> None:
+        """Counts a call that is about to be made, here and above.
+
+        Raises:
+            BudgetExceededError: If a limit, here or above, refuses it; then it is not counted.
+        """
+        with self._lock:
+            for ledger in self._upwards():
+                for limit in ledger.limits:
+                    limit.check(ledger, kind)
+            for ledger in self._upwards():
+                ledger.llm_calls += kind == "LLM"
+                ledger.tool_calls += kind == "tool"
+
+    def add(self, model: str, usage: Usage | None, cost: Decimal | None) -> None:
+        """Enters what one LLM call used, here and above."""
+        with self._lock:
+            for ledger in self._upwards():
+                ledger._enter(model, usage, cost)
+
+    def limited_by(self, limit: Limit) -> bool:
+        """True when `limit` is asked before each call of this run."""
+        return any(limit is known for ledger in self._upwards() for known in ledger.limits)
+
+    def _enter(self, model: str, usage: Usage | None, cost: Decimal | None) -> None:
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage + usage
+        if cost is not None:
+            self.cost = cost if self.cost is None else self.cost + cost
+        elif model not in self.unpriced_models:
+            self.unpriced_models.append(model)
+
+    def _upwards(self) -> Iterator[Ledger]:
+        ledger: Ledger | None = self
+        while ledger is not None:
+            yield ledger
+            ledger = ledger.parent
+
+
+_current: ContextVar[Ledger | None] = ContextVar("looopy_otel_ledger", default=None)
+
+
+def current_ledger() -> Ledger | None:
+    """The ledger of the run that this code is a part of, or None."""
+    return _current.get()
+
+
+def open_ledger() -> Ledger:
+    """Opens a ledger under the current one and makes it the current one of this task."""
+    ledger = Ledger(_current.get())
+    _current.set(ledger)
+    return ledger

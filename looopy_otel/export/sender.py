@@ -1,0 +1,308 @@
+"""Ships the batches of one outbox to one OTLP/HTTP endpoint, in order, one POST each, until they are acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import context
+
+from looopy_otel.core.config import LANGFUSE_OTLP_PATH, library_version
+from looopy_otel.core.fork import reset_after_fork
+from looopy_otel.core.guard import guard
+from looopy_otel.core.settings import HTTPDestination
+from looopy_otel.export.deadline import remaining
+from looopy_otel.export.outbox import Batch, Outbox
+from looopy_otel.export.tally import Tally
+from looopy_otel.export.verdict import Verdict, judge, masked, public_url, secrets_in
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger("looopy_otel")
+
+PROTOBUF: Final = "application/x-protobuf"
+GZIP_MAGIC: Final = b"\x1f\x8b"
+SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
+"""OpenTelemetry's context key under which its HTTP client instrumentations make no spans."""
+_ANSWER_LIMIT = 64 * 1024
+_SECONDS_BETWEEN_WARNINGS = 60.0
+_FAULT = Verdict("rejected", "fault", "a fault of this library; see stats().internal_errors")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds between tries: doubled after each failure, spread by up to half so that processes do not march in step.
+
+    Attributes:
+        first: After the first failure.
+        most: The longest.
+    """
+
+    first: float = 1.0
+    most: float = 60.0
+
+    def seconds(self, failures: int) -> float:
+        """How long to wait after that many failures in a row (1, 2, …)."""
+        whole = min(self.most, self.first * 2.0 ** min(failures - 1, 32))
+        return whole * random.uniform(0.5, 1.0)
+
+
+class Sender:
+    """One daemon thread, started at the first batch, that empties an outbox.
+
+    Where no thread can start any more (interpreter shutdown), `flush` and `close` ship on their caller's thread.
+
+    Args:
+        destination: The endpoint.
+        outbox: What is to be shipped.
+        tally: Told what became of it.
+        backoff: Seconds between tries.
+    """
+
+    def __init__(
+        self, destination: HTTPDestination, outbox: Outbox, tally: Tally, *, backoff: Backoff | None = None
+    ) -> None:
+        self._destination = destination
+        self._outbox = outbox
+        self._tally = tally
+        self._backoff = backoff or Backoff()
+        self._secrets = secrets_in(destination.headers)
+        self._langfuse = LANGFUSE_OTLP_PATH in destination.endpoint
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._signal = threading.Condition()
+        self._shipping = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._client: httpx.Client | None = None
+        self._adopted = False
+        self._hurry = False
+        self._closed = False
+        self._failures = 0
+        self._failed_tries = 0
+        self._warned_at = -_SECONDS_BETWEEN_WARNINGS
+
+    def wake(self) -> None:
+        """Says that the outbox has something; starts the thread if there is none. Never waits."""
+        with self._signal:
+            self._start()
+            self._signal.notify_all()
+
+    def flush(self, deadline: float) -> bool:
+        """Ships until the outbox is empty or `deadline`; a pause between tries is cut short once.
+
+        Returns:
+            True when the outbox is empty.
+        """
+        return self._empty_until(deadline, lambda: False)
+
+    def close(self, deadline: float) -> None:
+        """Ships until the outbox is empty, `deadline`, or a failure after which all that is left is safe on disk."""
+        with self._signal:
+            if self._closed:
+                return
+            failed = self._failed_tries
+        self._empty_until(deadline, lambda: self._failed_tries > failed and not self._outbox.queued)
+        with self._signal:
+            self._closed = True
+            self._signal.notify_all()
+            thread = self._thread
+        if thread is not None:
+            # A thread in the middle of a request goes on as long as the process; what it sends is acknowledged.
+            thread.join(remaining(deadline))
+        self._close_client()
+
+    def _empty_until(self, deadline: float, give_up: Callable[[], bool]) -> bool:
+        with self._signal:
+            if not self._outbox.is_empty:
+                self._start()
+            self._hurry = True
+            self._signal.notify_all()
+            if self._thread is not None:
+                self._signal.wait_for(lambda: self._outbox.is_empty or give_up(), remaining(deadline))
+                return self._outbox.is_empty
+        while not self._outbox.is_empty and not give_up() and remaining(deadline) > 0:
+            copy_context().run(self._suppressed_round, deadline)
+        return self._outbox.is_empty
+
+    def _start(self) -> None:
+        """Called with the signal held."""
+        if self._thread is not None or self._closed:
+            return
+        thread = threading.Thread(target=self._run, name=f"looopy-otel-{self._destination.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter is shutting down: what is in the outbox is shipped by `close`, or by the next process.
+            return
+        self._thread = thread
+
+    def _run(self) -> None:
+        _suppress_instrumentation()
+        while self._wait_for_work():
+            with guard("export.sender"):
+                self._round(None)
+                continue
+            # Whatever it was, the thread lives on, and does not spin.
+            self._pause(_FAULT, None)
+        self._close_client()
+
+    def _wait_for_work(self) -> bool:
+        with self._signal:
+            if self._outbox.is_empty:
+                self._hurry = False
+            self._signal.wait_for(lambda: self._closed or not self._adopted or not self._outbox.is_empty)
+            return not self._closed
+
+    def _suppressed_round(self, deadline: float) -> None:
+        _suppress_instrumentation()
+        self._round(deadline)
+
+    def _round(self, deadline: float | None) -> None:
+        """Ships the oldest batch once, and after a failure pauses."""
+        with self._shipping:
+            self._adopt()
+            batch = self._outbox.first()
+            verdict = self._ship(batch, deadline) if batch is not None else None
+        self._announce()
+        if verdict is not None and verdict.kind == "retry":
+            self._pause(verdict, deadline)
+
+    def _announce(self) -> None:
+        with self._signal:
+            self._signal.notify_all()
+
+    def _adopt(self) -> None:
+        if not self._adopted:
+            self._adopted = True
+            with guard("export.adopt"):
+                self._outbox.adopt()
+
+    def _ship(self, batch: Batch, deadline: float | None) -> Verdict | None:
+        """Sends one batch; None when it is not there any more."""
+        body = self._outbox.read(batch)
+        if body is None:
+            return None
+        verdict = _FAULT
+        with guard("export.sender"):
+            verdict = self._post(body, deadline)
+        self._settle(batch, verdict)
+        return verdict
+
+    def _post(self, body: bytes, deadline: float | None) -> Verdict:
+        # Loaded on the sender's thread, at the first batch, so that no start of a program pays for it.
+        import httpx
+
+        compressed = body.startswith(GZIP_MAGIC)
+        headers = {
+            **self._destination.headers,
+            "content-type": PROTOBUF,
+            "user-agent": f"looopy-otel/{library_version()}",
+            **({"content-encoding": "gzip"} if compressed else {}),
+        }
+        timeout = self._destination.timeout if deadline is None else min(self._destination.timeout, remaining(deadline))
+        url = self._destination.endpoint
+        try:
+            client = self._opened_client()
+            with client.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
+                answer = _beginning(response, timeout)
+        except httpx.TimeoutException as error:
+            return self._unreachable("timeout", f"no answer within {timeout:g} s", error)
+        except httpx.RequestError as error:
+            return self._unreachable("connection", "no connection", error)
+        except (OSError, ImportError, ValueError) as error:
+            return self._unreachable("client", "no HTTP client", error)
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return judge(response.status_code, names, answer, endpoint=url, langfuse=self._langfuse)
+
+    def _unreachable(self, reason: str, what: str, error: Exception) -> Verdict:
+        text = str(error)
+        hint = ""
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            hint = "; its certificate is not trusted here: set OTEL_EXPORTER_OTLP_CERTIFICATE to your CA bundle"
+        elif "WRONG_VERSION_NUMBER" in text:
+            hint = "; it does not speak TLS: http:// instead of https://?"
+        where = public_url(self._destination.endpoint)
+        return Verdict("retry", reason, f"{where}: {what} ({type(error).__name__}: {text}){hint}")
+
+    def _opened_client(self) -> httpx.Client:
+        import httpx
+
+        if self._client is None:
+            authority = self._destination.certificate
+            verify = ssl.create_default_context(cafile=authority) if authority else True
+            self._client = httpx.Client(verify=verify)
+        return self._client
+
+    def _close_client(self) -> None:
+        if self._shipping.acquire(blocking=False):
+            try:
+                client, self._client = self._client, None
+                if client is not None:
+                    client.close()
+            finally:
+                self._shipping.release()
+
+    def _settle(self, batch: Batch, verdict: Verdict) -> None:
+        message = masked(verdict.message, self._secrets)
+        if message:
+            self._tally.failed(message)
+            self._warn(verdict, message)
+        if verdict.kind == "retry":
+            self._failures += 1
+            self._failed_tries += 1
+            return
+        if verdict.kind == "delivered":
+            self._tally.exported(batch.spans - verdict.rejected_spans)
+            self._outbox.acknowledge(batch)
+        else:
+            self._outbox.set_aside(batch)
+        lost = batch.spans if verdict.kind == "rejected" else verdict.rejected_spans
+        if lost:
+            self._tally.dropped(verdict.reason, lost)
+        self._failures = 0
+
+    def _warn(self, verdict: Verdict, message: str) -> None:
+        if time.monotonic() - self._warned_at < _SECONDS_BETWEEN_WARNINGS:
+            return
+        self._warned_at = time.monotonic()
+        consequence = {
+            "retry": "the spans are kept and sent again",
+            "rejected": "the spans are set aside and counted as dropped",
+            "delivered": "the others arrived",
+        }[verdict.kind]
+        logger.warning("looopy-otel: %s: %s; %s", self._destination.name, message, consequence)
+
+    def _pause(self, verdict: Verdict, deadline: float | None) -> None:
+        """Waits before the next try; hurry cuts it short, except where the endpoint itself asked for the wait."""
+        asked = verdict.wait is not None
+        seconds = verdict.wait if verdict.wait is not None else self._backoff.seconds(self._failures)
+        if deadline is not None:
+            seconds = min(seconds, remaining(deadline))
+        with self._signal:
+            self._signal.wait_for(lambda: self._closed or (self._hurry and not asked), seconds)
+            self._hurry = False
+
+
+def _beginning(response: httpx.Response, seconds: float) -> bytes:
+    """The first bytes of an answer, for as long as it takes at most."""
+    until = time.monotonic() + seconds
+    found = b""
+    for piece in response.iter_raw():
+        found += piece
+        if len(found) >= _ANSWER_LIMIT or time.monotonic() > until:
+            break
+    return found[:_ANSWER_LIMIT]
+
+
+def _suppress_instrumentation() -> None:
+    context.attach(context.set_value(SUPPRESS_INSTRUMENTATION, True))

@@ -1,0 +1,158 @@
+"""What the answer of an OTLP/HTTP endpoint means: delivered, try again, or never; with the likely cause in words."""
+
+from __future__ import annotations
+
+import binascii
+import math
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+LONGEST_RETRY_AFTER = 300.0
+MASK = "***"
+_SHORTEST_SECRET = 6
+_RETRIED = frozenset({408, 425, 429})
+_MESSAGE_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a batch.
+
+    Attributes:
+        kind: ``delivered``; ``retry`` for what may pass later; ``rejected`` for what never will.
+        reason: Low-cardinality name of the failure, such as ``http-401`` or ``connection``; empty when delivered.
+        message: The failure and its likely cause in one line, secrets masked; empty when delivered.
+        wait: Seconds that the endpoint asks to wait before the next try, or None.
+        divisible: True where the fault may lie in one span of the batch, so that parts of it may be accepted.
+        rejected_spans: Spans that the endpoint left out of a batch that it took.
+    """
+
+    kind: Literal["delivered", "retry", "rejected"]
+    reason: str = ""
+    message: str = ""
+    wait: float | None = None
+    divisible: bool = False
+    rejected_spans: int = 0
+
+
+def judge(status: int, headers: Mapping[str, str], body: bytes, *, endpoint: str, langfuse: bool) -> Verdict:
+    """Judges an answer.
+
+    408, 425, 429 and every 5xx may pass later (Langfuse answers 500 when its own queue fails); any other answer than
+    2xx never will. A 2xx of Langfuse means "stored and queued": it never reports a partial success, and its body is
+    the JSON of a queue job.
+
+    Args:
+        status: The HTTP status.
+        headers: The response headers, with lower-case names.
+        body: The beginning of the response's body.
+        endpoint: The URL that was asked.
+        langfuse: True when the endpoint is a Langfuse.
+    """
+    if 200 <= status < 300:
+        return _partial_success(headers, body)
+    where = public_url(endpoint)
+    cause = _cause(status, langfuse, where)
+    said = _one_line(body) if "html" not in headers.get("content-type", "") else ""
+    message = f"{where} answered {status}" + (f": {cause}" if cause else "") + (f" (it says: {said})" if said else "")
+    if status in _RETRIED or status >= 500:
+        return Verdict("retry", f"http-{status}", message, wait=retry_after(headers.get("retry-after")))
+    return Verdict("rejected", f"http-{status}", message, divisible=status in (400, 413))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Reads a ``Retry-After`` header, seconds or a date, as seconds from now (0 to 300); None when there is none."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+
+
+def public_url(url: str) -> str:
+    """A URL without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Every form in which a secret of these headers could appear in a text, longest first."""
+    found: set[str] = set()
+    for value in headers.values():
+        token = value.rpartition(" ")[2]
+        found.update((value, token))
+        if value.lower().startswith("basic "):
+            found.update(_decoded(token))
+    return tuple(sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def masked(text: str, secrets: tuple[str, ...]) -> str:
+    """The text with every secret replaced."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _decoded(token: str) -> tuple[str, ...]:
+    try:
+        pair = b64decode(token, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ()
+    return pair, pair.partition(":")[2]
+
+
+def _cause(status: int, langfuse: bool, where: str) -> str:
+    keys = (
+        "check LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, and that they belong to this host and region"
+        if langfuse
+        else "check the authorization in the exporter's headers"
+    )
+    causes = {
+        401: f"the keys are wrong or missing; {keys}",
+        403: f"the keys may not write here; {keys}",
+        404: "nothing listens at this path; an OTLP endpoint usually ends in /v1/traces"
+        + (", at Langfuse in /api/public/otel/v1/traces" if langfuse else ""),
+        405: "this path takes no POST; an OTLP endpoint usually ends in /v1/traces",
+        413: "the request is too large for it or for a proxy before it; raise its body limit",
+        415: "it does not take OTLP over HTTP with protobuf; a gRPC port (4317) is not an HTTP port (4318)",
+        429: "too many requests; it asks to slow down",
+    }
+    if 300 <= status < 400:
+        return "it redirects; set the URL that it redirects to as the endpoint (http instead of https?)"
+    return causes.get(status, "")
+
+
+def _one_line(body: bytes) -> str:
+    text = body[: 4 * _MESSAGE_LIMIT].decode("utf-8", errors="replace")
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
+
+
+def _partial_success(headers: Mapping[str, str], body: bytes) -> Verdict:
+    if not body or "protobuf" not in headers.get("content-type", ""):
+        return Verdict("delivered")
+    # Loaded here because the encoder's classes shall load on the worker's and the sender's threads only.
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    response = ExportTraceServiceResponse()
+    try:
+        response.ParseFromString(body)
+    except DecodeError:
+        return Verdict("delivered")
+    partial = response.partial_success
+    if partial.rejected_spans <= 0:
+        return Verdict("delivered")
+    message = f"the endpoint took the batch without {partial.rejected_spans} spans: {partial.error_message}"
+    return Verdict("delivered", "partial-success", message, rejected_spans=partial.rejected_spans)

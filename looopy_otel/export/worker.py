@@ -1,0 +1,205 @@
+"""The exporter behind the SDK's batch processor: redacts, prices and renders each span, and hands it to everyone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Link, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.fork import reset_after_fork
+from looopy_otel.core.guard import guard
+from looopy_otel.core.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_TYPE
+from looopy_otel.core.settings import Dialect
+from looopy_otel.export.destination import DestinationExporter, Outgoing
+from looopy_otel.export.drafted import DraftedSpan
+
+SLICE_SECONDS: Final = 0.0005
+"""How long the worker keeps the interpreter lock at a stretch, as far as single spans allow."""
+
+NOTHING: Final[Mapping[str, AttributeValue]] = {}
+Render = Callable[[Draft, Sequence[Dialect]], Mapping[str, AttributeValue]]
+
+
+class Worker(SpanExporter):
+    """Takes batches on the batch processor's thread. Does no network I/O and raises nothing.
+
+    Args:
+        redact: Gives the draft past the gate.
+        redact_attributes: Gives attributes, of whoever's making, past the gate.
+        redact_text: Gives a text past the gate.
+        price: Gives the draft with its cost.
+        render: Gives a draft's attributes in some dialects.
+        is_own: True for the keys that were set from the draft's own facts at the start of a span; the rendering
+            sets them again.
+        destinations: Where every span goes.
+    """
+
+    def __init__(
+        self,
+        *,
+        redact: Callable[[Draft], Draft],
+        redact_attributes: Callable[[Mapping[str, Any]], dict[str, Any]],
+        redact_text: Callable[[str], str],
+        price: Callable[[Draft], Draft],
+        render: Render,
+        is_own: Callable[[str], bool],
+        destinations: Sequence[DestinationExporter],
+    ) -> None:
+        self._redact = redact
+        self._redact_attributes = redact_attributes
+        self._redact_text = redact_text
+        self._price = price
+        self._render = render
+        self._is_own = is_own
+        self._groups: dict[tuple[Dialect, ...], list[DestinationExporter]] = {}
+        for destination in destinations:
+            self._groups.setdefault(tuple(sorted(set(destination.dialects))), []).append(destination)
+        self.destinations: Final = tuple(destinations)
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._accepting = threading.Lock()
+        self._dropped: Counter[str] = Counter()
+        self._unpriced: Counter[str] = Counter()
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Spans lost here, by reason, before they reached any destination."""
+        with self._lock:
+            return dict(self._dropped)
+
+    @property
+    def unpriced_calls(self) -> Mapping[str, int]:
+        """LLM calls that were answered and have no known cost, by model."""
+        with self._lock:
+            return dict(self._unpriced)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Takes one batch through every stage. A fault costs the span, or the destination, that it is in."""
+        batches: dict[tuple[Dialect, ...], list[Outgoing]] = {dialects: [] for dialects in self._groups}
+        until = time.perf_counter() + SLICE_SECONDS
+        for span in spans:
+            self._take(span, batches)
+            if time.perf_counter() >= until:
+                # Gives the interpreter lock away: without it a waiting thread gets its turn after 5 ms only.
+                time.sleep(0)
+                until = time.perf_counter() + SLICE_SECONDS
+        for dialects, destinations in self._groups.items():
+            for destination in destinations if batches[dialects] else ():
+                with guard(f"export.{destination.name}"), self._accepting:
+                    destination.accept(batches[dialects])
+        return SpanExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Delivers what the destinations have accepted, within one deadline for all of them.
+
+        Returns:
+            True when nothing is left to deliver.
+        """
+        deadline = time.monotonic() + timeout_millis / 1000
+        self._hurry()
+        done = True
+        for destination in self.destinations:
+            with guard(f"export.{destination.name}"):
+                done = destination.flush(deadline) and done
+        return done
+
+    def shutdown(self, timeout_millis: float = 5000) -> None:
+        """Closes the destinations, within one deadline for all of them."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        self._hurry()
+        for destination in self.destinations:
+            with guard(f"export.{destination.name}"):
+                destination.close(deadline)
+
+    def _hurry(self) -> None:
+        """Sets all destinations going at once, before they are waited for one after the other."""
+        for destination in self.destinations:
+            with guard(f"export.{destination.name}"):
+                destination.flush(time.monotonic())
+
+    def _take(self, span: ReadableSpan, batches: Mapping[tuple[Dialect, ...], list[Outgoing]]) -> None:
+        made: dict[tuple[Dialect, ...], Outgoing] | None = None
+        try:
+            with guard("export.worker"):
+                made = self._made(span)
+        finally:
+            if made is None:
+                self._count(self._dropped, "fault")
+        for dialects, outgoing in (made or {}).items():
+            batches[dialects].append(outgoing)
+
+    def _made(self, span: ReadableSpan) -> dict[tuple[Dialect, ...], Outgoing]:
+        draft = span.draft if isinstance(span, DraftedSpan) else None
+        if draft is not None:
+            draft = self._price(self._redact(draft))
+            self._count_unpriced(draft)
+        attributes = self._others_attributes(span, draft)
+        status, events, links = self._status(span, draft), self._events(span, draft), self._links(span)
+        name = self._redact_text(span.name)
+        made: dict[tuple[Dialect, ...], Outgoing] = {}
+        for dialects in self._groups:
+            rendered: Mapping[str, AttributeValue] = (
+                self._render(draft, dialects) if draft is not None and dialects else NOTHING
+            )
+            readable = ReadableSpan(
+                name=name,
+                context=span.context,
+                parent=span.parent,
+                resource=span.resource,
+                attributes={**attributes, **rendered},
+                events=events,
+                links=links,
+                kind=span.kind,
+                status=status,
+                start_time=span.start_time,
+                end_time=span.end_time,
+                instrumentation_scope=span.instrumentation_scope,
+            )
+            made[dialects] = Outgoing(readable, draft)
+        return made
+
+    def _others_attributes(self, span: ReadableSpan, draft: Draft | None) -> dict[str, Any]:
+        attributes = {
+            key: value
+            for key, value in (span.attributes or {}).items()
+            # On the wire None would be an empty value, which backends show as text or refuse.
+            if value is not None and not (draft is not None and self._is_own(key))
+        }
+        return self._redact_attributes(attributes) if attributes else {}
+
+    def _status(self, span: ReadableSpan, draft: Draft | None) -> Status:
+        if draft is not None and draft.error is not None:
+            return Status(StatusCode.ERROR, draft.error.message or None)
+        description = span.status.description
+        return Status(span.status.status_code, self._redact_text(description) if description else None)
+
+    def _events(self, span: ReadableSpan, draft: Draft | None) -> list[Event]:
+        events = [
+            Event(event.name, self._redact_attributes(event.attributes or {}), event.timestamp) for event in span.events
+        ]
+        if draft is not None and draft.error is not None:
+            facts = {EXCEPTION_TYPE: draft.error.type, EXCEPTION_MESSAGE: draft.error.message}
+            events.append(Event(EXCEPTION_EVENT, {key: value for key, value in facts.items() if value}, span.end_time))
+        return events
+
+    def _links(self, span: ReadableSpan) -> list[Link]:
+        return [Link(link.context, self._redact_attributes(link.attributes or {})) for link in span.links]
+
+    def _count_unpriced(self, draft: Draft) -> None:
+        if isinstance(draft, LLMDraft) and draft.cost is None and draft.answered:
+            self._count(self._unpriced, draft.response_model or draft.request_model)
+
+    def _count(self, counter: Counter[str], key: str) -> None:
+        with self._lock:
+            counter[key] += 1

@@ -1,0 +1,31 @@
+"""Status and headers of a response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from looopy_otel.core.semconv import LITELLM_CALL_ID_HEADER
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """Status and headers of a response.
+
+    Attributes:
+        status: HTTP status.
+        headers: Lower-case names.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def request_id(self) -> str | None:
+        """The proxy's id of the call."""
+        return self.headers.get(LITELLM_CALL_ID_HEADER)
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()

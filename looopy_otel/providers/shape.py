@@ -1,0 +1,21 @@
+"""Reading decoded JSON whose shape a foreign endpoint decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+
+def as_object(value: object) -> Mapping[str, Any]:
+    """`value` where it is a JSON object, else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def as_list(value: object) -> Sequence[Any]:
+    """`value` where it is a JSON list, else an empty one."""
+    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ()
+
+
+def as_text(value: object) -> str | None:
+    """`value` where it is a text that is not empty, else None."""
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from typing import Annotated, Any, Literal, Optional
+
+import pytest
+from pydantic import BaseModel, Field
+
+from looopy_otel.agent import FunctionTools, InvalidArgumentsError, ToolContext, ToolSignatureError
+from looopy_otel.agent.schema import function_schema
+
+
+class Unit(Enum):
+    CELSIUS = "c"
+    FAHRENHEIT = "f"
+
+
+@dataclass
+class Place:
+    city: str
+    country: str = "de"
+
+
+class Options(BaseModel):
+    title: str
+    days: int = 1
+
+
+def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
+    return dict(function_schema(function).definition.parameters)
+
+
+def bind(function: Callable[..., Any], arguments: str) -> tuple[list[Any], dict[str, Any]]:
+    context: Any = None
+    return function_schema(function).bind(arguments, context)
+
+
+def test_annotations_defaults_and_docstring_become_the_schema() -> None:
+    def weather(place: str, unit: Literal["c", "f"] = "c", days: int | None = None) -> str:
+        """Tells the weather.
+
+        Args:
+            place: Where.
+            days: How many days ahead.
+        """
+        return place + unit + str(days)
+
+    definition = function_schema(weather).definition
+    assert (definition.name, definition.description) == ("weather", "Tells the weather.")
+    assert definition.parameters == {
+        "type": "object",
+        "properties": {
+            "place": {"type": "string", "description": "Where."},
+            "unit": {"enum": ["c", "f"], "type": "string", "default": "c"},
+            "days": {
+                "anyOf": [{"type": "integer"}, {"type": "null"}],
+                "default": None,
+                "description": "How many days ahead.",
+            },
+        },
+        "required": ["place"],
+        "additionalProperties": False,
+    }
+
+
+def test_a_function_without_parameters() -> None:
+    def now() -> str:
+        return "now"
+
+    assert schema_of(now) == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert bind(now, "") == bind(now, "{}") == ([], {})
+
+
+def structured(
+    place: Place,
+    options: Options,
+    unit: Unit = Unit.CELSIUS,
+    on: Optional[date] = None,
+    tags: list[str] = [],  # noqa: B006, UP045
+) -> None:
+    del place, options, unit, on, tags
+
+
+def test_dataclasses_models_enums_and_dates_are_built() -> None:
+    _, named = bind(
+        structured,
+        '{"place": {"city": "Bonn"}, "options": {"title": "x", "days": "2"}, "unit": "f", "on": "2026-01-31"}',
+    )
+    assert named == {
+        "place": Place("Bonn"),
+        "options": Options(title="x", days=2),
+        "unit": Unit.FAHRENHEIT,
+        "on": date(2026, 1, 31),
+    }
+
+
+def test_made_up_titles_are_dropped_but_a_parameter_named_title_stays() -> None:
+    schema = schema_of(structured)
+    assert set(schema["$defs"]["Options"]["properties"]) == {"title", "days"}
+    assert "title" not in schema["$defs"]["Options"]
+    assert "title" not in schema["properties"]["on"]
+    assert schema["properties"]["unit"]["default"] == "c"
+
+
+def test_annotated_fields_keep_their_constraints() -> None:
+    def roll(sides: Annotated[int, Field(ge=2, le=100, description="Sides of the die.")]) -> int:
+        return sides
+
+    assert schema_of(roll)["properties"]["sides"] == {
+        "type": "integer",
+        "minimum": 2,
+        "maximum": 100,
+        "description": "Sides of the die.",
+    }
+    with pytest.raises(InvalidArgumentsError, match="sides: Input should be greater than or equal to 2"):
+        bind(roll, '{"sides": 1}')
+
+
+def test_names_that_pydantic_uses_itself_are_allowed() -> None:
+    def odd(schema: str, model_config: int, copy: bool = False, _hidden: int = 0) -> None:
+        del schema, model_config, copy, _hidden
+
+    assert bind(odd, '{"schema": "s", "model_config": 1, "_hidden": 2}')[1] == {
+        "schema": "s",
+        "model_config": 1,
+        "_hidden": 2,
+    }
+
+
+def test_what_the_model_leaves_out_is_left_to_the_function() -> None:
+    marker = object()
+
+    def search(query: str, client: Any = marker) -> Any:
+        return query, client
+
+    assert "default" not in schema_of(search)["properties"]["client"]
+    assert schema_of(search)["required"] == ["query"]
+    assert bind(search, '{"query": "x"}') == ([], {"query": "x"})
+
+
+def test_positional_only_and_keyword_arguments() -> None:
+    def call(a: int, b: int = 5, /, *, c: int = 6, **others: int) -> None:
+        del a, b, c, others
+
+    assert bind(call, '{"a": 1, "c": 2, "d": 3}') == ([1, 5], {"c": 2, "d": 3})
+    assert schema_of(call)["additionalProperties"] is True
+
+
+def test_the_context_is_not_told_to_the_model() -> None:
+    def one(context: ToolContext, text: str) -> None:
+        del context, text
+
+    def two(text: str, context: ToolContext | None = None) -> None:
+        del context, text
+
+    for function in (one, two):
+        schema = function_schema(function)
+        assert list(schema.definition.parameters["properties"]) == ["text"]
+        assert schema.context_parameters == ("context",)
+
+
+class Counter:
+    """Counts."""
+
+    def add(self, by: int) -> int:
+        """Adds to the count."""
+        return by
+
+    def __call__(self, to: int) -> int:
+        return to
+
+
+def test_methods_callable_objects_and_partials() -> None:
+    def power(base: int, exponent: int) -> int:
+        """Raises to a power."""
+        return base**exponent
+
+    method = function_schema(Counter().add).definition
+    assert (method.name, method.description, list(method.parameters["properties"])) == (
+        "add",
+        "Adds to the count.",
+        ["by"],
+    )
+    instance = function_schema(Counter()).definition
+    assert (instance.name, instance.description, list(instance.parameters["properties"])) == (
+        "Counter",
+        "Counts.",
+        ["to"],
+    )
+    square = function_schema(functools.partial(power, exponent=2)).definition
+    assert (square.name, square.description, square.parameters["required"]) == ("power", "Raises to a power.", ["base"])
+
+
+def test_a_decorated_function_shows_the_signature_that_it_wraps() -> None:
+    def inner(a: int) -> int:
+        """Inner."""
+        return a
+
+    @functools.wraps(inner)
+    def outer(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    assert list(schema_of(outer)["properties"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("{not json", "the arguments are not JSON"),
+        ("[1]", "must be a JSON object, not"),
+        ("{}", "missing argument 'a'"),
+        ('{"a": 1, "x": 2}', "unknown argument 'x'"),
+        ('{"a": "one"}', "a: Input should be a valid integer"),
+        ('{"b": {"city": 1}}', "missing argument 'a'; b.city: Input should be a valid string"),
+        ('{"a": "' + "9" * 5000 + 'x"}', "… "),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentsError) as caught:
+        bind(takes, arguments)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def takes(a: int, b: Place | None = None) -> None:
+    del a, b
+
+
+def variadic(*values: int) -> None:
+    del values
+
+
+def generator(a: int) -> Iterator[int]:
+    yield a
+
+
+def callback(then: Callable[[], int]) -> None:
+    del then
+
+
+def foreign(counter: Counter) -> None:
+    del counter
+
+
+def unresolved(a: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]
+    del a
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (variadic, r"variadic: a model names its arguments, so \*values"),
+        (generator, "generator: a generator cannot be a tool"),
+        (callback, "callback: JSON cannot say"),
+        (foreign, "foreign: an annotation cannot be validated"),
+        (unresolved, "unresolved: an annotation cannot be resolved .*at the top of the module"),
+        (lambda a: a, "is no name for a tool"),  # pyright: ignore[reportUnknownLambdaType]
+        ("text", "must be callable, not str"),
+    ],
+)
+def test_functions_that_cannot_be_tools_are_refused_at_once(function: Any, message: str) -> None:
+    with pytest.raises(ToolSignatureError, match=message):
+        FunctionTools([function])
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    with pytest.raises(ToolSignatureError, match="two functions are named 'takes'"):
+        FunctionTools([takes, takes])

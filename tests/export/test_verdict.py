@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from looopy_otel.export.verdict import judge, masked, public_url, retry_after, secrets_in
+
+URL = "https://user:pass@collector.example/v1/traces?key=1"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "divisible", "words"),
+    [
+        (200, "delivered", False, ""),
+        (202, "delivered", False, ""),
+        (301, "rejected", False, "redirects"),
+        (400, "rejected", True, "400"),
+        (401, "rejected", False, "keys are wrong or missing"),
+        (403, "rejected", False, "may not write"),
+        (404, "rejected", False, "/v1/traces"),
+        (405, "rejected", False, "no POST"),
+        (408, "retry", False, "408"),
+        (413, "rejected", True, "too large"),
+        (415, "rejected", False, "4317"),
+        (429, "retry", False, "slow down"),
+        (500, "retry", False, "500"),
+        (503, "retry", False, "503"),
+    ],
+)
+def test_every_status_has_its_verdict_and_its_likely_cause(status: int, kind: str, divisible: bool, words: str) -> None:
+    verdict = judge(status, {}, b"", endpoint=URL, langfuse=False)
+    assert (verdict.kind, verdict.divisible) == (kind, divisible)
+    assert verdict.reason == ("" if kind == "delivered" else f"http-{status}")
+    assert words in verdict.message
+    assert "\n" not in verdict.message
+    assert "pass" not in verdict.message
+
+
+def test_langfuse_has_causes_of_its_own() -> None:
+    assert "LANGFUSE_SECRET_KEY" in judge(401, {}, b"", endpoint=URL, langfuse=True).message
+    assert "/api/public/otel/v1/traces" in judge(404, {}, b"", endpoint=URL, langfuse=True).message
+
+
+def test_what_the_endpoint_says_is_one_short_line_and_pages_of_html_are_not_shown() -> None:
+    text = judge(400, {"content-type": "text/plain"}, b"bad\n\tspan\x00id" + b"x" * 5000, endpoint=URL, langfuse=False)
+    assert "it says: bad span id" in text.message
+    assert len(text.message) < 400
+    page = judge(502, {"content-type": "text/html"}, b"<html>Bad gateway", endpoint=URL, langfuse=False)
+    assert "html" not in page.message
+
+
+def test_a_partial_success_is_read() -> None:
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = 2
+    response.partial_success.error_message = "too old"
+    headers = {"content-type": "application/x-protobuf"}
+    verdict = judge(200, headers, response.SerializeToString(), endpoint=URL, langfuse=False)
+    assert (verdict.kind, verdict.rejected_spans) == ("delivered", 2)
+    assert "too old" in verdict.message
+    assert judge(200, headers, b"\xff garbage", endpoint=URL, langfuse=False).rejected_spans == 0
+
+
+def test_retry_after_is_seconds_or_a_date_within_reason() -> None:
+    assert retry_after("7") == 7.0
+    assert retry_after("0.5") == 0.5
+    assert retry_after("-3") == 0.0
+    assert retry_after("999999") == 300.0
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert retry_after(in_a_minute) == pytest.approx(60, abs=3)
+    assert [retry_after(value) for value in (None, "", "soon", "nan", "inf")] == [None] * 5
+
+
+def test_secrets_are_masked_in_every_form() -> None:
+    token = b64encode(b"pk-lf-1:sk-lf-secret").decode()
+    secrets = secrets_in({"authorization": f"Basic {token}", "x-api-key": "abcdef123", "x-version": "4"})
+    text = masked(f"bad Basic {token}, {token}, sk-lf-secret, abcdef123, 4", secrets)
+    assert text == "bad ***, ***, ***, ***, 4"
+    assert masked("x", secrets_in({"authorization": "Basic !!!not-base64"})) == "x"
+
+
+def test_a_url_is_shown_without_its_credentials() -> None:
+    assert public_url(URL) == "https://collector.example/v1/traces"

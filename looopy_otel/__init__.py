@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from looopy_otel.configure import Telemetry as Telemetry
-    from looopy_otel.configure import configure as configure
+    from looopy_otel.telemetry import Telemetry as Telemetry
+    from looopy_otel.telemetry import configure as configure
     from looopy_otel.core.config import library_version
     from looopy_otel.core.errors import ConfigurationError as ConfigurationError
     from looopy_otel.core.errors import LooopyError as LooopyError
@@ -28,8 +28,8 @@ _HOMES = {
     "FlushResult": "looopy_otel.core.types",
     "LooopyError": "looopy_otel.core.errors",
     "Stats": "looopy_otel.core.types",
-    "Telemetry": "looopy_otel.configure",
-    "configure": "looopy_otel.configure",
+    "Telemetry": "looopy_otel.telemetry",
+    "configure": "looopy_otel.telemetry",
     "current": "looopy_otel.instrument.spans",
     "session": "looopy_otel.core.identity",
     "span": "looopy_otel.instrument.spans",

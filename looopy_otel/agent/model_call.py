@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -111,6 +112,8 @@ async def _events(provider: LLMProvider, operation: LLMCall) -> AsyncGenerator[A
         **{name: value for name, value in asked.items() if value is not None},
     )
     if not hasattr(call, "__aiter__"):
+        if inspect.iscoroutine(call):
+            call.close()
         raise ProviderProtocolError(
             f"{type(provider).__name__}.call() must return an async iterable of stream events, "
             f"not {type(call).__name__}; write it as an async generator"

@@ -145,14 +145,21 @@ def _takes_context(parameter: inspect.Parameter) -> bool:
 
 def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, Any]:
     annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
-    if parameter.default is parameter.empty:
-        return annotation, Field(alias=parameter.name, description=description)
+    facts: dict[str, Any] = {"alias": parameter.name}
+    if description is not None:
+        facts["description"] = description
+    if parameter.default is not parameter.empty:
+        facts |= _default(parameter.default)
+    return annotation, Field(**facts)
+
+
+def _default(value: Any) -> dict[str, Any]:
     try:
-        to_json(parameter.default)
+        to_json(value)
     except PydanticSerializationError:
         # It cannot stand in the schema; the function itself supplies it.
-        return annotation, Field(alias=parameter.name, description=description, default_factory=lambda: None)
-    return annotation, Field(alias=parameter.name, description=description, default=parameter.default)
+        return {"default_factory": lambda: None}
+    return {"default": value}
 
 
 def _model(name: str, fields: dict[str, Any], extra: str) -> type[BaseModel]:

@@ -14,7 +14,7 @@ from looopy_otel.cli.arithmetic import Number, evaluate
 from looopy_otel.cli.events import print_event, print_footer, print_header, print_tool
 from looopy_otel.cli.terminal import fail, say
 from looopy_otel.cli.traces import print_trace
-from looopy_otel.configure import Telemetry, configure
+from looopy_otel.telemetry import Telemetry, configure
 from looopy_otel.core.config import database_path, litellm_environment, resolve
 from looopy_otel.core.errors import LooopyError
 from looopy_otel.core.settings import HTTPDestination, Options
@@ -63,8 +63,8 @@ def perform(url: str | None, model: str, api_key: str | None, database: Path | N
         _report(run, telemetry, database)
     if url is None:
         say("\nThe model was scripted. For a real one: looopy-otel demo --url http://localhost:4000 --model MODEL")
-    if run.error is not None:
-        fail(str(run.error), getattr(run.error, "hint", None))
+    if run.problem is not None:
+        fail(run.problem, run.hint)
 
 
 @contextmanager
@@ -93,10 +93,11 @@ def _telemetry(database: Path | None) -> Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What became of the run: its trace (None when nothing was recorded), and what stopped it."""
+    """What became of the run: its trace (None when nothing was recorded), and why it did not complete (None: it did)."""
 
     trace_id: str | None
-    error: LooopyError | None
+    problem: str | None = None
+    hint: str | None = None
 
 
 async def _play(provider: LiteLLMProvider) -> _Run:
@@ -107,16 +108,18 @@ async def _play(provider: LiteLLMProvider) -> _Run:
         system_prompt=SYSTEM_PROMPT,
     )
     events = agent.execute(PROMPT)
-    count, failure = 0, None
+    count, problem, hint = 0, None, None
     try:
         async for event in events:
             count += 1
             print_event(count, event)
     except LooopyError as error:
-        failure = error
+        problem, hint = str(error), getattr(error, "hint", None)
     result = events.result
-    print_footer(count, completed=result is not None and result.outcome == "completed")
-    return _Run(result.trace_id if result else None, failure)
+    if problem is None and result is not None and result.outcome != "completed":
+        problem = f"the run did not complete: {result.reason or result.outcome}"
+    print_footer(count, completed=problem is None)
+    return _Run(result.trace_id if result else None, problem, hint)
 
 
 def calculate(expression: str) -> Number:
@@ -136,11 +139,15 @@ def calculate(expression: str) -> Number:
 
 
 def _report(run: _Run, telemetry: Telemetry, database: Path | None) -> None:
-    """Prints the trace as it was stored, and where it went."""
+    """Prints the trace as it was stored, and where it went; a store that cannot be written ends the command."""
     path = database_path(database)
     spans = _stored(path, run.trace_id)
     say()
     if not spans:
+        if problem := next(
+            (stats.last_error for stats in telemetry.stats().destinations if stats.name == "local"), None
+        ):
+            fail(f"the trace could not be stored: {problem}", "Name another file with --db or LOOOPY_OTEL_DB.")
         say("Nothing was recorded: OTEL_SDK_DISABLED or OTEL_TRACES_SAMPLER turns tracing off.")
         return
     print_trace(spans)

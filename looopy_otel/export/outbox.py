@@ -103,6 +103,7 @@ class Outbox:
         self._owner = Owner.current()
         self._directory: Path | None = None
         self._held: list[Path] = []
+        self._left_behind = 0
         self._closed = False
 
     @property
@@ -113,8 +114,8 @@ class Outbox:
 
     @property
     def spooled(self) -> int:
-        """Spans on disk."""
-        return self._disk.spans
+        """Spans on disk, those that were there at the close included."""
+        return self._disk.spans + self._left_behind
 
     @property
     def queued(self) -> int:
@@ -208,6 +209,7 @@ class Outbox:
     def _let_go(self) -> None:
         with self._lock:
             lost = [batch for batch in self._batches if batch.path is None]
+            self._left_behind += self._disk.spans
             while self._batches:
                 self._take_out(self._batches[0])
             held, self._held, self._directory = self._held, [], None

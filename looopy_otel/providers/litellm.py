@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 
 from looopy_otel.core.operation import Middleware
 from looopy_otel.core.types import LLMResponse, MessageLike, ToolLike
+from looopy_otel.providers.background import background
 from looopy_otel.providers.call import ProviderCall
 from looopy_otel.providers.events import SyncEventStream
 from looopy_otel.providers.exchange import perform
@@ -22,10 +24,11 @@ from looopy_otel.providers.sending import CallSender
 from looopy_otel.providers.sync_transport import open_on_thread
 from looopy_otel.providers.transport import (
     AsyncHTTPClient,
-    ClientPool,
+    ClientUser,
     HTTPClient,
     OpenResponse,
     SyncHTTPClient,
+    clients,
     open_with,
 )
 
@@ -92,8 +95,8 @@ class LiteLLMProvider:
                 "debug_log_path": debug_log_path,
             }
         )
-        self._pool = ClientPool()
-        self._open = _opening(http_client, self._pool)
+        self._user = ClientUser()
+        self._open = _opening(http_client, self._user)
         self._middleware = tuple(middleware)
         self._tracing = tracing
 
@@ -196,17 +199,20 @@ class LiteLLMProvider:
         return self.call(messages=messages, **arguments).events()
 
     async def aclose(self) -> None:
-        """Closes the provider's connections; a later call opens new ones. A client of yours stays open."""
-        await self._pool.aclose()
+        """Closes the connections of this event loop, unless another provider uses them; a later call opens new ones.
+
+        Not needed under ``asyncio.run``, which closes them when it ends. A client of yours stays open.
+        """
+        await clients.leave(self._user)
 
     def close(self) -> None:
-        """Has the provider's connections closed by the event loops that they belong to."""
-        self._pool.close()
+        """Closes the connections of the sync forms, as `aclose` does; for code without an event loop."""
+        asyncio.run_coroutine_threadsafe(self.aclose(), background.loop()).result()
 
 
-def _opening(client: HTTPClient | None, pool: ClientPool) -> OpenResponse:
+def _opening(client: HTTPClient | None, user: ClientUser) -> OpenResponse:
     if client is None:
-        return pool.open
+        return partial(clients.open, user)
     if hasattr(client, "aclose"):
         return partial(open_with, cast("AsyncHTTPClient", client))
     return partial(open_on_thread, cast("SyncHTTPClient", client))

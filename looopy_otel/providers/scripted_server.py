@@ -114,8 +114,9 @@ class ScriptedServer:
 
     async def _converse(self, reader: _WatchedReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (request := await _read_request(reader)) is not None and await self._answer(request, reader, writer):
-                pass
+            while (request := await _read_request(reader, writer)) is not None:
+                if not await self._answer(request, reader, writer):
+                    break
         finally:
             writer.transport.abort() if reader.gone.is_set() else writer.close()
 
@@ -244,10 +245,14 @@ async def _send_whole(reply: Reply, request: RecordedRequest, number: int, respo
     return await response.send(reply.status, headers, body, reply.drip)
 
 
-async def _read_request(reader: asyncio.StreamReader) -> RecordedRequest | None:
+async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> RecordedRequest | None:
     """Reads the next request of a connection; None when there is none."""
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if not first.isalpha():  # the beginning of a TLS handshake, for one
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+            return None
+        head = first + await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         method, path, _ = lines[0].split(" ", 2)
         headers = {

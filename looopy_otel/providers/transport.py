@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol, TypeAlias
+from weakref import WeakSet
 
 import httpx
 
@@ -124,17 +126,29 @@ async def open_with(client: AsyncHTTPClient, request: HTTPRequest) -> AsyncGener
         yield Incoming(head_of(response), response.aiter_bytes())
 
 
-@dataclass(frozen=True, slots=True)
+class ClientUser:
+    """Stands for one provider among the users of a client."""
+
+
 class _Kept:
-    client: httpx.AsyncClient
-    keeper: AsyncGenerator[None]
+    """The client of one event loop, who uses it, and what closes it when the loop ends."""
+
+    def __init__(self) -> None:
+        self.client = httpx.AsyncClient(
+            verify=_tls(),
+            timeout=None,
+            limits=httpx.Limits(max_keepalive_connections=20),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+        self.keeper = _keep(self.client)
+        self.users: WeakSet[ClientUser] = WeakSet()
 
 
 class ClientPool:
     """One ``httpx.AsyncClient`` per event loop, since a connection belongs to the loop that opened it.
 
-    Each is closed with its loop, by ``loop.shutdown_asyncgens()``, which ``asyncio.run`` calls; or when the pool is
-    dropped; or by `aclose`.
+    All providers share it; it keeps no cookies. It is closed with its loop, by ``loop.shutdown_asyncgens()``, which
+    ``asyncio.run`` calls, or when the last provider that used it is closed.
     """
 
     def __init__(self) -> None:
@@ -142,36 +156,40 @@ class ClientPool:
         self._lock = threading.Lock()
 
     @asynccontextmanager
-    async def open(self, request: HTTPRequest) -> AsyncGenerator[Incoming]:
+    async def open(self, user: ClientUser, request: HTTPRequest) -> AsyncGenerator[Incoming]:
         """Sends a request with the client of the running loop."""
-        async with open_with(await self._client(), request) as incoming:
+        async with open_with(await self._client(user), request) as incoming:
             yield incoming
 
-    async def aclose(self) -> None:
-        """Closes the client of the running loop, and has the others close on theirs."""
+    async def leave(self, user: ClientUser) -> None:
+        """Closes the client of the running loop, if nobody but `user` has used it."""
         with self._lock:
-            mine = self._kept.pop(asyncio.get_running_loop(), None)
-            self._kept.clear()
-        if mine is not None:
-            await mine.keeper.aclose()
+            loop = asyncio.get_running_loop()
+            kept = self._kept.get(loop)
+            if kept is None:
+                return
+            kept.users.discard(user)
+            if kept.users:
+                return
+            del self._kept[loop]
+        await kept.keeper.aclose()
 
-    def close(self) -> None:
-        """Has every client close on its loop, as soon as that runs."""
-        with self._lock:
-            self._kept.clear()
-
-    async def _client(self) -> httpx.AsyncClient:
+    async def _client(self, user: ClientUser) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         with self._lock:
             kept = self._kept.get(loop)
-            if kept is not None:
-                return kept.client
-            for other in [other for other in self._kept if other.is_closed()]:
-                del self._kept[other]
-            client = httpx.AsyncClient(verify=_tls(), timeout=None, limits=httpx.Limits(max_keepalive_connections=20))
-            kept = self._kept[loop] = _Kept(client, _keep(client))
-        await anext(kept.keeper)
-        return client
+            known = kept is not None
+            if kept is None:
+                for other in [other for other in self._kept if other.is_closed()]:
+                    del self._kept[other]
+                kept = self._kept[loop] = _Kept()
+            kept.users.add(user)
+        if not known:
+            await anext(kept.keeper)
+        return kept.client
+
+
+clients = ClientPool()
 
 
 async def _keep(client: httpx.AsyncClient) -> AsyncGenerator[None]:

@@ -26,8 +26,12 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         check_same_thread=False,
     )
     connection.row_factory = _row
-    # A crash of the machine may lose the last transactions, never the file; a crash of the process loses nothing.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        # A crash of the machine may lose the last transactions, never the file; one of the process loses nothing.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

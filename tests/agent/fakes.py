@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from looopy_otel.agent import AgentLoop, FunctionTools
+from looopy_otel.agent import AgentLoop, AgentStream, FunctionTools
 from looopy_otel.core.messages import message_to_dict
 from looopy_otel.core.types import (
     ContentComplete,
@@ -23,6 +23,8 @@ from looopy_otel.core.types import (
     ToolLike,
 )
 from looopy_otel.core.usage import Usage
+
+SEED_ANSWER = "The result of 15 × 23 + 47 is 392."  # noqa: RUF001
 
 
 @dataclass
@@ -105,9 +107,7 @@ def calculate(expression: str) -> int:
 
 
 def seed_provider() -> FakeProvider:
-    return FakeProvider(
-        [Turn(calls=[("calculate", {"expression": "15 * 23 + 47"})]), Turn("The result of 15 × 23 + 47 is 392.")]
-    )
+    return FakeProvider([Turn(calls=[("calculate", {"expression": "15 * 23 + 47"})]), Turn(SEED_ANSWER)])
 
 
 def agent(provider: Any, *tools: Any, **options: Any) -> AgentLoop:
@@ -117,3 +117,9 @@ def agent(provider: Any, *tools: Any, **options: Any) -> AgentLoop:
 
 def tool_texts(provider: FakeProvider, request: int = -1) -> list[str]:
     return [message["content"] for message in provider.requests[request]["messages"] if message["role"] == "tool"]
+
+
+async def collect(stream: AgentStream, events: list[Any]) -> None:
+    """Appends each event as it comes, so that those before an error are kept."""
+    async for event in stream:
+        events.append(event)  # noqa: PERF401

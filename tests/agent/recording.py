@@ -14,7 +14,7 @@ from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation, 
 _current: ContextVar[Recorded | None] = ContextVar("recorded", default=None)
 O = TypeVar("O", bound=Operation)  # noqa: E741
 
-NAMES = {AgentRun: "agent", Iteration: "iteration", LLMCall: "llm", ToolRun: "tool"}
+NAMES: dict[type[Operation], str] = {AgentRun: "agent", Iteration: "iteration", LLMCall: "llm", ToolRun: "tool"}
 
 
 @dataclass(eq=False)

@@ -118,9 +118,13 @@ async def test_break_ends_the_run(stage: str, observer: RecordingObserver) -> No
 async def test_an_exception_in_the_loop_body_ends_the_run(observer: RecordingObserver) -> None:
     where = Stage("tool")
     stream = where.agent.execute("Hi")
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async for _ in stream:
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     gc.collect()
     await stream.aclose()
     assert_cancelled(observer)

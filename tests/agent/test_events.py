@@ -20,7 +20,7 @@ from looopy_otel.agent import (
     Usage,
 )
 from looopy_otel.core.operation import AgentRun, LLMCall
-from tests.agent.fakes import FakeProvider, Turn, agent, calculate, seed_provider
+from tests.agent.fakes import SEED_ANSWER, FakeProvider, Turn, agent, calculate, collect, seed_provider
 from tests.agent.recording import RecordingObserver
 
 
@@ -33,7 +33,7 @@ async def test_a_run_with_a_tool_yields_exactly_three_events() -> None:
     assert (working.status.state, working.final) == ("working", False)
     assert isinstance(completed, StatusUpdateEvent)
     assert (completed.status.state, completed.final) == ("completed", True)
-    assert completed.message == "The result of 15 × 23 + 47 is 392."
+    assert completed.message == SEED_ANSWER
     assert completed.metadata == {"iterations": 2}
 
 
@@ -93,8 +93,7 @@ async def test_events_survive_json() -> None:
 async def test_a_failed_run_yields_its_final_event_then_raises(observer: RecordingObserver) -> None:
     events: list[Any] = []
     with pytest.raises(ConnectionError, match="refused"):
-        async for event in agent(FakeProvider([Turn(error=ConnectionError("refused"))])).execute("Hi"):
-            events.append(event)
+        await collect(agent(FakeProvider([Turn(error=ConnectionError("refused"))])).execute("Hi"), events)
     final = events[-1]
     assert [event.kind for event in events] == ["task", "status-update", "status-update"]
     assert (final.status.state, final.final, final.message) == ("failed", True, "refused")
@@ -151,7 +150,7 @@ async def test_the_trace_id_is_that_of_the_run(observer: RecordingObserver) -> N
     result = await agent(seed_provider(), calculate).arun("Hi")
     assert result.trace_id == observer.of(AgentRun)[0].trace_id
     assert observer.tree() == ["1<0 agent", "2<1 iteration", "3<2 llm", "4<2 tool", "5<1 iteration", "6<5 llm"]
-    assert observer.of(LLMCall)[-1].chunks == len("The result of 15 × 23 + 47 is 392.".split())
+    assert observer.of(LLMCall)[-1].chunks == len(SEED_ANSWER.split())
 
 
 async def test_the_system_prompt_stands_in_front_of_every_call() -> None:

@@ -79,8 +79,8 @@ def structured(
     place: Place,
     options: Options,
     unit: Unit = Unit.CELSIUS,
-    on: Optional[date] = None,
-    tags: list[str] = [],  # noqa: B006, UP045
+    on: Optional[date] = None,  # noqa: UP045
+    tags: list[str] = [],  # noqa: B006
 ) -> None:
     del place, options, unit, on, tags
 
@@ -246,8 +246,12 @@ def foreign(counter: Counter) -> None:
     del counter
 
 
-def unresolved(a: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]
-    del a
+def unresolved() -> Any:
+    def function(a: Any) -> None:
+        del a
+
+    function.__annotations__["a"] = "Missing"
+    return function
 
 
 @pytest.mark.parametrize(
@@ -257,8 +261,8 @@ def unresolved(a: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821 
         (generator, "generator: a generator cannot be a tool"),
         (callback, "callback: JSON cannot say"),
         (foreign, "foreign: an annotation cannot be validated"),
-        (unresolved, "unresolved: an annotation cannot be resolved .*at the top of the module"),
-        (lambda a: a, "is no name for a tool"),  # pyright: ignore[reportUnknownLambdaType]
+        (unresolved(), "function: an annotation cannot be resolved .*at the top of the module"),
+        (lambda: None, "is no name for a tool"),
         ("text", "must be callable, not str"),
     ],
 )

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from looopy_otel.providers import Reply, ScriptedServer
+from looopy_otel.store.sqlite import Store
 from tests.cli.command import Command
+from tests.cli.stories import figure
 from tests.support.otlp_sink import OTLPSink
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +149,14 @@ def test_a_tool_that_fails_is_a_result_that_the_model_sees(command: Command, dat
     assert "✅ Completed! Total events: 3\n" in done.out
 
 
+def test_a_model_that_never_answers_is_a_failure(command: Command, database: Path) -> None:
+    with ScriptedServer([Reply(tool_calls=[("calculate", {"expression": "1 + 1"})])]) as server:
+        done = command("demo", "--url", server.url)
+    assert done.code == 1
+    assert "❌ Failed! Total events: 3\n" in done.out
+    assert "Error: the run did not complete: max_iterations" in done.err
+
+
 def test_a_proxy_that_is_not_there(command: Command, database: Path) -> None:
     with ScriptedServer([Reply()]) as server:
         url = server.url
@@ -227,6 +237,15 @@ def test_where_tracing_is_off_it_says_so(
     assert "Nothing was recorded: OTEL_SDK_DISABLED or OTEL_TRACES_SAMPLER turns tracing off.\n" in done.out
 
 
+def test_a_store_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = command("demo", "--db", str(tmp_path / "file" / "traces.db"))
+    assert done.code == 1
+    assert "✅ Completed! Total events: 3\n" in done.out
+    assert "Error: the trace could not be stored: " in done.err
+    assert "--db" in done.err
+
+
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "looopy_otel", *arguments],
@@ -277,7 +296,8 @@ except SystemExit:
 
 @pytest.mark.parametrize("arguments", [("--version",), ("traces",), ("show", "last"), ("traces", "--json")])
 def test_reading_traces_loads_no_sdk(database: Path, arguments: tuple[str, ...]) -> None:
-    run("demo")
+    with Store(database) as store:
+        store.insert(figure())
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True, timeout=60
     )

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "instrument": {"core", "record"},
     "export": {"core", "store"},
 }
-ANYTHING = {"configure", "cli", "testing"}
+ANYTHING = {"telemetry", "cli", "testing"}
 ENTRY_POINTS = {"__init__", "__main__", "semconv"}
 WITHOUT_OPENTELEMETRY = {
     "core", "pricing", "privacy", "mapping", "agent", "providers", "web", "store", "instrument", "semconv", "__init__",
@@ -75,9 +75,9 @@ def test_import_directions() -> None:
     assert not wrong
 
 
-def test_only_the_command_line_the_test_kit_and_the_facade_import_configure() -> None:
+def test_only_the_command_line_the_test_kit_and_the_facade_import_the_composition_root() -> None:
     importers = {
-        package for package, _, tree in modules() for name in imports(tree) if own_package(name) == "configure"
+        package for package, _, tree in modules() for name in imports(tree) if own_package(name) == "telemetry"
     }
     assert importers <= {"cli", "testing", "__init__"}
 

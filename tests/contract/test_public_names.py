@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
+
+import looopy_otel
 
 PUBLIC: dict[str, tuple[str, ...]] = {
     "looopy_otel": (
@@ -33,3 +36,8 @@ def test_every_public_name_exists(module: str) -> None:
     names: tuple[str, ...] = imported.__all__
     assert isinstance(names, tuple)
     assert [name for name in names if not hasattr(imported, name)] == []
+
+
+def test_no_module_hides_a_public_name() -> None:
+    hidden = [name for name in looopy_otel.__all__ if find_spec(f"looopy_otel.{name}") is not None]
+    assert hidden == []

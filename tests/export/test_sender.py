@@ -191,6 +191,7 @@ def test_closing_with_a_dead_endpoint_does_not_wait_for_it_since_all_is_on_disk(
     exporter.close(begun + 60)
     assert time.monotonic() - begun < 30
     assert len(spooled_files(tmp_path)) == 1
+    assert (exporter.stats().spooled, exporter.stats().dropped) == (1, {})
 
 
 def test_closing_obeys_its_deadline_while_the_endpoint_stalls(tmp_path: Path, build: Build) -> None:

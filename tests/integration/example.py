@@ -42,8 +42,8 @@ def example_model(request: RecordedRequest) -> Reply:
 
 
 def example_model_without_cost(request: RecordedRequest) -> Reply:
-    """The same model; what it costs is left to the proxy."""
-    return replace(example_model(request), cost=None)
+    """The same model, saying neither its name nor its cost: the proxy knows the first and works out the second."""
+    return replace(example_model(request), cost=None, model=None)
 
 
 async def drained(stream: AsyncIterable[T]) -> list[T]:

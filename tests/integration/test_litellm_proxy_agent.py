@@ -7,7 +7,14 @@ import threading
 
 import pytest
 
-from looopy_otel.agent import AgentLoop, FunctionTools, InMemoryArtifactStore, InMemoryStateStore
+from looopy_otel.agent import (
+    AgentLoop,
+    FunctionTools,
+    InMemoryArtifactStore,
+    InMemoryStateStore,
+    StatusUpdateEvent,
+    TaskEvent,
+)
 from looopy_otel.providers import LiteLLM, LiteLLMAPIError, LiteLLMProvider, RecordedRequest, Reply
 from tests.integration.example import ANSWER, ANSWER_TEXT, PROMPT, calculate, example_model_without_cost
 from tests.support.proxy import LiteLLMProxy, Upstream
@@ -83,15 +90,16 @@ async def test_a_failing_tool_is_told_to_the_model(agent: AgentLoop, upstream: U
 
 async def test_a_failing_model_fails_the_run(agent: AgentLoop, upstream: Upstream) -> None:
     upstream.play(Reply(status=500, text="the model fell over"))
-    kinds: list[str] = []
+    states: list[str] = []
 
     async def consume() -> None:
         async for event in agent.execute(PROMPT):
-            kinds.append(event.status.state if event.kind != "artifact-update" else event.kind)  # noqa: PERF401 - it raises
+            assert isinstance(event, TaskEvent | StatusUpdateEvent)
+            states.append(event.status.state)
 
     with pytest.raises(LiteLLMAPIError, match="the model fell over"):
         await consume()
-    assert kinds == ["submitted", "working", "failed"]
+    assert states == ["submitted", "working", "failed"]
 
 
 def test_a_run_from_sync_code(agent: AgentLoop, upstream: Upstream) -> None:

@@ -19,6 +19,9 @@ from tests.support.spans import Span
 
 pytestmark = pytest.mark.proxy
 
+BARE_ANSWER = replace(ANSWER, cost=None, model=None)
+"""An answer that leaves name and price of the model to the proxy."""
+
 
 def langfuse(sink: OTLPSink) -> lo.Telemetry:
     return lo.configure(
@@ -78,7 +81,7 @@ async def test_the_proxy_gets_the_trace_of_each_call(proxy: LiteLLMProxy, sink: 
 
 
 async def test_a_streamed_call_is_traced_alike(proxy: LiteLLMProxy, upstream: Upstream, sink: OTLPSink) -> None:
-    upstream.play(replace(ANSWER, cost=None))
+    upstream.play(BARE_ANSWER)
     with langfuse(sink):
         provider = LiteLLM.gpt4(proxy.url, proxy.key)
         await drained(provider.call(messages=[{"role": "user", "content": PROMPT}], session_id="task-streamed"))
@@ -95,7 +98,7 @@ async def test_a_streamed_call_is_traced_alike(proxy: LiteLLMProxy, upstream: Up
 async def test_an_alias_is_priced_by_the_model_behind_it(
     proxy: LiteLLMProxy, upstream: Upstream, sink: OTLPSink
 ) -> None:
-    upstream.play(replace(ANSWER, cost=None))
+    upstream.play(BARE_ANSWER)
     with langfuse(sink):
         provider = LiteLLMProvider(base_url=proxy.url, api_key=proxy.key, model="support-bot")
         await provider.call(messages=[{"role": "user", "content": PROMPT}])
@@ -110,7 +113,7 @@ async def test_an_alias_is_priced_by_the_model_behind_it(
 
 
 async def test_a_cost_that_nobody_knows_is_absent(proxy: LiteLLMProxy, upstream: Upstream, sink: OTLPSink) -> None:
-    upstream.play(replace(ANSWER, cost=None))
+    upstream.play(BARE_ANSWER)
     with langfuse(sink) as telemetry:
         provider = LiteLLMProvider(base_url=proxy.url, api_key=proxy.key, model="in-house")
         await provider.call(messages=[{"role": "user", "content": PROMPT}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,7 @@ from looopy_otel.pricing.cost import FREE_TABLE, cost_of, is_free, priced
 from looopy_otel.pricing.table import load_prices, price_of, table_version
 
 THOUSAND = Usage(1000, 100)
+NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 FREE = Cost(Decimal(0), Decimal(0), Decimal(0), source="price-table", table=FREE_TABLE)
 
 # The price of 1000 tokens in and 100 out, in USD; None is stated: the table has no price for that name.
@@ -55,7 +57,7 @@ def test_there_are_twenty_five_supported_models() -> None:
 
 @pytest.mark.parametrize(("model", "system", "total"), SUPPORTED)
 def test_supported_models_have_a_price_or_are_stated_unknown(model: str, system: str, total: str | None) -> None:
-    cost = cost_of(THOUSAND, request_model=model, response_model=None, system=system)
+    cost = cost_of(THOUSAND, request_model=model, response_model=None, system=system, at=NOVEMBER)
     assert (None if cost is None else cost.total) == (None if total is None else Decimal(total))
     if cost is not None and cost != FREE:
         assert (cost.source, cost.table) == ("price-table", table_version())
@@ -153,8 +155,8 @@ def test_reasoning_is_a_part_of_the_output() -> None:
 
 
 def test_a_service_tier_has_its_own_price() -> None:
-    plain = price_of(THOUSAND, "gpt-5", "openai")
-    flex = price_of(THOUSAND, "gpt-5", "openai", service_tier="flex")
+    plain = price_of(THOUSAND, "gpt-5", "openai", at=NOVEMBER)
+    flex = price_of(THOUSAND, "gpt-5", "openai", at=NOVEMBER, service_tier="flex")
     assert plain is not None
     assert flex is not None
     assert flex.total == plain.total / 2
@@ -199,8 +201,16 @@ def test_priced_leaves_a_cost_that_is_there_and_an_unknown_one() -> None:
     assert priced(unknown) is unknown
 
 
+def test_a_price_is_that_of_the_day_of_the_call() -> None:
+    before = price_of(THOUSAND, "gpt-5", "openai", at=datetime(2026, 1, 1, tzinfo=UTC), service_tier="flex")
+    after = price_of(THOUSAND, "gpt-5", "openai", at=NOVEMBER, service_tier="flex")
+    assert before is not None
+    assert after is not None
+    assert after.total < before.total
+
+
 def test_priced_asks_for_the_tier_that_was_sent() -> None:
-    call = replace(DRAFT, request_model="gpt-5", start_time=1_780_000_000_000_000_000)
+    call = replace(DRAFT, request_model="gpt-5", start_time=int(NOVEMBER.timestamp() * 1e9))
     plain, flex = priced(call).cost, priced(replace(call, parameters={"service_tier": "flex"})).cost
     assert plain is not None
     assert flex is not None

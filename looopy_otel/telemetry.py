@@ -1,4 +1,7 @@
-"""The composition root: settings → destinations → worker → processor → provider → observer."""
+"""The composition root: settings → destinations → worker → processor → provider → observer.
+
+The module is not called ``configure``: importing it would hide the function of that name in the package.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,17 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version as distribution_version
 from types import TracebackType
 from typing import Any, Literal
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import (
+    TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME,
+    TELEMETRY_SDK_VERSION,
+    Resource,
+)
 from opentelemetry.sdk.trace import Span as SDKSpan
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -285,12 +294,19 @@ def _milliseconds(seconds: float) -> int:
 
 def _resource(settings: Settings) -> Resource:
     deployment = settings.deployment
-    attributes: dict[str, Any] = {**settings.resource_attributes, SERVICE_NAME: settings.service_name}
+    attributes: dict[str, Any] = {
+        **settings.resource_attributes,
+        TELEMETRY_SDK_LANGUAGE: "python",
+        TELEMETRY_SDK_NAME: "opentelemetry",
+        TELEMETRY_SDK_VERSION: distribution_version("opentelemetry-sdk"),
+        SERVICE_NAME: settings.service_name,
+    }
     if deployment.version:
         attributes[SERVICE_VERSION] = deployment.version
     if deployment.environment:
         attributes[DEPLOYMENT_ENVIRONMENT] = deployment.environment
-    return Resource.create(attributes)
+    # `Resource.create` would read the environment again, and start threads for its detectors.
+    return Resource(attributes)
 
 
 def _no_limits() -> SpanLimits:

@@ -9,8 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from looopy_otel.telemetry import Telemetry as Telemetry
-    from looopy_otel.telemetry import configure as configure
     from looopy_otel.core.config import library_version
     from looopy_otel.core.errors import ConfigurationError as ConfigurationError
     from looopy_otel.core.errors import LooopyError as LooopyError
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from looopy_otel.instrument.decorators import trace_span as trace_span
     from looopy_otel.instrument.spans import current as current
     from looopy_otel.instrument.spans import span as span
+    from looopy_otel.telemetry import Telemetry as Telemetry
+    from looopy_otel.telemetry import configure as configure
 
     __version__ = library_version()
 

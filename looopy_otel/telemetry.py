@@ -328,6 +328,7 @@ def _worker(settings: Settings) -> Worker:
         redact=gate.draft,
         redact_attributes=gate.attributes,
         redact_text=gate.text,
+        redact_name=gate.name,
         price=price,
         render=rendered,
         is_own=is_own,

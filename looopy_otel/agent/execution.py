@@ -90,18 +90,20 @@ class Execution:
         return result
 
     async def _iterate(self, operation: AgentRun) -> AgentResult:
-        self._conversation, new = (), operation.messages
+        before: Sequence[MessageLike] = ()
+        new = operation.messages
         for number in range(self._earlier + 1, self._earlier + self._request.max_iterations + 1):
-            result = await self._iteration(number, new)
+            result = await self._iteration(number, before, new)
             if not result.tool_messages:
                 return self._result("completed")
             new = result.tool_messages
-            await self._save("working", new)
-        reason = f"stopped after {self._iterations} iterations, with tools still asked for"
-        return self._result("max_iterations", reason)
+            before = self._conversation[: -len(new)]
+            await self._save("working")
+        return self._result("max_iterations", f"stopped after {self._iterations} iterations (max_iterations)")
 
-    async def _iteration(self, number: int, new: Sequence[MessageLike]) -> IterationResult:
-        before = self._conversation
+    async def _iteration(
+        self, number: int, before: Sequence[MessageLike], new: Sequence[MessageLike]
+    ) -> IterationResult:
         self._iterations += 1
         asked = (*before, *new)
 
@@ -122,7 +124,7 @@ class Execution:
             handle.end(None, error=error)
             raise
         handle.end(result)
-        self._conversation = (*asked, result.message)
+        self._conversation = (*asked, result.message, *result.tool_messages)
         self._output = text_of(result.message.content) or self._output
         return result
 
@@ -166,11 +168,11 @@ class Execution:
         )
         self._sink.log.close(event, result, raised)
 
-    async def _save(self, state: TaskState, new: Sequence[MessageLike] = ()) -> None:
+    async def _save(self, state: TaskState) -> None:
         store, request = self._blueprint.state_store, self._request
         if store is None:
             return
-        messages = [message_to_dict(message) for message in (*self._conversation, *new)]
+        messages = [message_to_dict(message) for message in self._conversation]
         identity = current_identity()
         checkpoint = Checkpoint(
             task_id=request.task_id,

@@ -14,13 +14,13 @@ from looopy_otel.cli.arithmetic import Number, evaluate
 from looopy_otel.cli.events import print_event, print_footer, print_header, print_tool
 from looopy_otel.cli.terminal import fail, say
 from looopy_otel.cli.traces import print_trace
-from looopy_otel.telemetry import Telemetry, configure
 from looopy_otel.core.config import database_path, litellm_environment, resolve
 from looopy_otel.core.errors import LooopyError
 from looopy_otel.core.settings import HTTPDestination, Options
 from looopy_otel.providers import LiteLLMProvider, RecordedRequest, Reply, ScriptedServer
 from looopy_otel.store.span import StoredSpan
 from looopy_otel.store.sqlite import Store
+from looopy_otel.telemetry import Telemetry, configure
 
 TITLE: Final = "LiteLLM Agent Example"
 PROMPT: Final = "Calculate 15 * 23 + 47"
@@ -93,7 +93,7 @@ def _telemetry(database: Path | None) -> Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What became of the run: its trace (None when nothing was recorded), and why it did not complete (None: it did)."""
+    """What became of the run: its trace (None: nothing was recorded), and why it did not complete (None: it did)."""
 
     trace_id: str | None
     problem: str | None = None

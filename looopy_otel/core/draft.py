@@ -7,14 +7,15 @@ Unknown is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import orjson
 from pydantic import Field, TypeAdapter
 
 from looopy_otel.core.identity import Identity
+from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import CallOutcome, CostSource, Json, RunOutcome, UsageSource
 from looopy_otel.core.usage import Usage
 
@@ -216,8 +217,29 @@ class _Stored:
 
 
 def draft_to_json(draft: Draft) -> bytes:
-    """Writes a draft as JSON; `draft_from_json` reads it back equal."""
-    return orjson.dumps(draft, default=str, option=orjson.OPT_NON_STR_KEYS)
+    """Writes a draft as JSON; `draft_from_json` reads it back equal.
+
+    What JSON or UTF-8 cannot say (a lone surrogate, an integer beyond 64 bits) is written as the nearest text.
+    """
+    try:
+        return orjson.dumps(draft, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return orjson.dumps(_sayable(asdict(draft)), default=str)
+
+
+def _sayable(value: Any) -> Any:
+    match value:
+        case str():
+            return valid_text(value)
+        case dict():
+            items = cast("dict[object, object]", value).items()
+            return {valid_text(str(key)): _sayable(item) for key, item in items}
+        case list() | tuple():
+            return [_sayable(item) for item in cast("list[object]", value)]
+        case int() if not isinstance(value, bool) and value.bit_length() > 63:
+            return str(value)
+        case _:
+            return value
 
 
 def draft_from_json(text: bytes | str) -> Draft:

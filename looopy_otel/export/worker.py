@@ -18,6 +18,7 @@ from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_TYPE
 from looopy_otel.core.settings import Dialect
+from looopy_otel.core.text import valid_text
 from looopy_otel.export.destination import DestinationExporter, Outgoing
 from looopy_otel.export.drafted import DraftedSpan
 
@@ -35,6 +36,7 @@ class Worker(SpanExporter):
         redact: Gives the draft past the gate.
         redact_attributes: Gives attributes, of whoever's making, past the gate.
         redact_text: Gives a text past the gate.
+        redact_name: Gives a span's or an event's name past the gate.
         price: Gives the draft with its cost.
         render: Gives a draft's attributes in some dialects.
         is_own: True for the keys that were set from the draft's own facts at the start of a span; the rendering
@@ -48,6 +50,7 @@ class Worker(SpanExporter):
         redact: Callable[[Draft], Draft],
         redact_attributes: Callable[[Mapping[str, Any]], dict[str, Any]],
         redact_text: Callable[[str], str],
+        redact_name: Callable[[str], str],
         price: Callable[[Draft], Draft],
         render: Render,
         is_own: Callable[[str], bool],
@@ -56,6 +59,7 @@ class Worker(SpanExporter):
         self._redact = redact
         self._redact_attributes = redact_attributes
         self._redact_text = redact_text
+        self._redact_name = redact_name
         self._price = price
         self._render = render
         self._is_own = is_own
@@ -146,7 +150,7 @@ class Worker(SpanExporter):
             self._count_unpriced(draft)
         attributes = self._others_attributes(span, draft)
         status, events, links = self._status(span, draft), self._events(span, draft), self._links(span)
-        name = self._redact_text(span.name)
+        name = valid_text(self._redact_name(span.name))
         made: dict[tuple[Dialect, ...], Outgoing] = {}
         for dialects in self._groups:
             rendered: Mapping[str, AttributeValue] = (
@@ -176,20 +180,22 @@ class Worker(SpanExporter):
             # On the wire None would be an empty value, which backends show as text or refuse.
             if value is not None and not (draft is not None and self._is_own(key))
         }
-        return self._redact_attributes(attributes) if attributes else {}
+        passed = self._redact_attributes(attributes) if attributes else {}
+        return {key: valid_text(value) if isinstance(value, str) else value for key, value in passed.items()}
 
     def _status(self, span: ReadableSpan, draft: Draft | None) -> Status:
         if draft is not None and draft.error is not None:
-            return Status(StatusCode.ERROR, draft.error.message or None)
+            return Status(StatusCode.ERROR, valid_text(draft.error.message) or None)
         description = span.status.description
-        return Status(span.status.status_code, self._redact_text(description) if description else None)
+        return Status(span.status.status_code, valid_text(self._redact_text(description)) if description else None)
 
     def _events(self, span: ReadableSpan, draft: Draft | None) -> list[Event]:
         events = [
-            Event(event.name, self._redact_attributes(event.attributes or {}), event.timestamp) for event in span.events
+            Event(self._redact_name(event.name), self._redact_attributes(event.attributes or {}), event.timestamp)
+            for event in span.events
         ]
         if draft is not None and draft.error is not None:
-            facts = {EXCEPTION_TYPE: draft.error.type, EXCEPTION_MESSAGE: draft.error.message}
+            facts = {EXCEPTION_TYPE: draft.error.type, EXCEPTION_MESSAGE: valid_text(draft.error.message)}
             events.append(Event(EXCEPTION_EVENT, {key: value for key, value in facts.items() if value}, span.end_time))
         return events
 

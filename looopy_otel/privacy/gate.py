@@ -76,12 +76,19 @@ class Gate:
         return {key: self._closed(key, _fact(value)) for key, value in kept.items()}
 
     def text(self, text: str) -> str:
-        """Gives free text, such as a status description, as it may be recorded."""
+        """Gives free text, such as a status description, as it may be recorded.
+
+        In ``metadata`` one word, such as an error's type, passes (redacted); anything longer is content.
+        """
+        if self._capture == "metadata" and text and not _WORD.fullmatch(text):
+            return CONTENT
+        return self.name(text)
+
+    def name(self, name: str) -> str:
+        """Gives a span's or an event's name, which is no content but may hold a secret, as it may be recorded."""
         if self._capture == "full":
-            return text
-        if self._capture == "metadata":
-            return CONTENT if text else text
-        return self._failing(lambda: self._redact(text), FAILED)
+            return name
+        return self._failing(lambda: self._redact(name), FAILED)
 
     def _redacted(self, draft: Draft) -> Draft:
         passed = replace(draft, input=self._value(draft.input), output=self._value(draft.output))
@@ -120,8 +127,8 @@ class Gate:
 
     def _reason(self, reason: str) -> str | None:
         """In ``metadata`` a reason is kept when it is a word of ours, such as ``max_iterations``, and no message."""
-        if self._capture == "metadata":
-            return reason if _WORD.fullmatch(reason) else None
+        if self._capture == "metadata" and not _WORD.fullmatch(reason):
+            return None
         return self.text(reason)
 
     def _closed(self, key: str, value: Any) -> Any:

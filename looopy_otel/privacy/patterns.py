@@ -197,7 +197,7 @@ PATTERNS: tuple[SecretPattern, ...] = (
     SecretPattern("anthropic-key", ("sk-ant-",), _EDGE + r"(sk-ant-[A-Za-z0-9_-]{8,})()"),
     SecretPattern("openai-key", ("sk-",), _EDGE + r"(sk-[A-Za-z0-9_-]{20,})()", _random),
     SecretPattern("litellm-key", ("sk-",), _EDGE + r"(sk-[A-Za-z0-9_-]{4,})()", _with_digit),
-    SecretPattern("aws-key", ("akia", "asia", "abia", "acca"), _EDGE + r"((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})()"),
+    SecretPattern("aws-key", ("akia", "asia", "abia", "acca"), _EDGE + r"((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16,})()"),
     SecretPattern(
         "google-key",
         ("aiza", "ya29.", "gocspx-"),

@@ -20,6 +20,11 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def running(self) -> bool:
+        """True when it was started in this process."""
+        return self._loop is not None and self._process == os.getpid()
+
     def loop(self) -> asyncio.AbstractEventLoop:
         """The running loop.
 
@@ -31,7 +36,7 @@ class BackgroundLoop:
                 "a sync call was made on the thread that runs sync calls; use 'await provider.call(…)' in async code"
             )
         with self._lock:
-            if self._loop is None or self._process != os.getpid():
+            if not self.running:
                 self._start()
             assert self._loop is not None
             return self._loop

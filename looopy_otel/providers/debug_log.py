@@ -48,7 +48,8 @@ class DebugLog:
             text = self._mask(orjson.dumps(line, default=str).decode()) + "\n"
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.fchmod(descriptor, 0o600)
+                if hasattr(os, "fchmod"):  # not on Windows
+                    os.fchmod(descriptor, 0o600)
                 os.write(descriptor, text.encode())
             finally:
                 os.close(descriptor)

@@ -66,7 +66,7 @@ class Pump:
         operation = replace(self._operation, stream=True, emit=counted)
         self._task = self._loop.create_task(self._perform(operation, self._exchange), context=self._context)
         _running.add(self._task)
-        self._task.add_done_callback(lambda task: _finish(task, deliver, counted.any))
+        self._task.add_done_callback(lambda task: self._finish(task, counted))
         if self._stopped:  # from another thread, meanwhile
             self.stop(abandoned=True)
 
@@ -89,6 +89,16 @@ class Pump:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: self.stop(abandoned=abandoned))
 
+    def _finish(self, task: asyncio.Task[LLMResponse], deliver: _Counted) -> None:
+        _running.discard(task)
+        if task.cancelled():
+            # A consumer that left is told of an end, one that waits is told why.
+            deliver.end(None if self._exchange.abandoned else asyncio.CancelledError())
+        elif error := task.exception():
+            deliver.end(error)
+        else:
+            deliver.response(task.result())
+
     async def wait(self) -> None:
         """Waits until the call has ended, at most `CLOSING_SECONDS`."""
         if self._task is not None and not self._task.done():
@@ -96,27 +106,27 @@ class Pump:
 
 
 class _Counted:
-    """A delivery that knows whether anything went through it."""
+    """A delivery that knows whether any event went through it."""
 
     def __init__(self, deliver: Delivery) -> None:
         self._deliver = deliver
-        self.any = False
+        self._any = False
 
     def __call__(self, event: StreamEvent) -> None:
-        self.any = True
+        self._any = True
         self._deliver(event)
 
-
-def _finish(task: asyncio.Task[LLMResponse], deliver: Delivery, anything_emitted: bool) -> None:
-    _running.discard(task)
-    error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    if error is None:
-        response = task.result()
-        if not anything_emitted:
+    def response(self, response: LLMResponse) -> None:
+        """Delivers what ends a call well; all of the answer, where none of it was streamed."""
+        if not self._any:
             for event in all_events(response):
-                deliver(event)
-        deliver(ContentComplete(response))
-    deliver(End(error))
+                self._deliver(event)
+        self._deliver(ContentComplete(response))
+        self.end(None)
+
+    def end(self, error: BaseException | None) -> None:
+        """Delivers the end."""
+        self._deliver(End(error))
 
 
 class EventStream(AsyncIterator[StreamEvent]):

@@ -38,6 +38,10 @@ class LiteLLMProvider:
 
     Its calls are announced to the observer, so they are traced as soon as ``looopy_otel.configure()`` has run.
     One provider serves any number of tasks, threads and event loops at once.
+
+    ``response.model`` is the model that answered, as far as the endpoint tells: the proxy mostly repeats the alias, and
+    names the model behind it in a header. A dated version such as ``gpt-4-0613`` appears only where the endpoint
+    gives it.
     """
 
     announces_calls = True
@@ -74,7 +78,8 @@ class LiteLLMProvider:
                 before anything was streamed; ``Retry-After`` is honoured.
             debug_log_path: A file that gets the raw chunks and the events of every call, as JSON lines, without keys.
             http_client: An ``httpx.AsyncClient`` or ``httpx.Client``, or what behaves like one; it stays yours to
-                close. A sync client works on threads. By default one async client per event loop.
+                close. A sync client works on threads; a call of it that is cancelled before the response begins
+                keeps its thread until then, at most for `timeout`. By default one async client per event loop.
             middleware: Around each call, outermost first.
             tracing: False announces nothing.
 
@@ -207,7 +212,8 @@ class LiteLLMProvider:
 
     def close(self) -> None:
         """Closes the connections of the sync forms, as `aclose` does; for code without an event loop."""
-        asyncio.run_coroutine_threadsafe(self.aclose(), background.loop()).result()
+        if background.running:
+            asyncio.run_coroutine_threadsafe(self.aclose(), background.loop()).result()
 
 
 def _opening(client: HTTPClient | None, user: ClientUser) -> OpenResponse:

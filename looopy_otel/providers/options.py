@@ -146,17 +146,25 @@ class LiteLLMOptions(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """What steers the model, as sent; None is not sent."""
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens, "top_p": self.top_p}
-        extra = {name: value for name, value in self.extra_params.items() if name not in _PLACED_ELSEWHERE}
-        extra = {name: value for name, value in extra.items() if not is_secret_name(name)}
+        apart = _MERGED | _BESIDE_PARAMETERS
+        extra = {name: value for name, value in self.extra_params.items() if name not in apart | self._secret_names}
         return {name: value for name, value in {**own, **extra}.items() if value is not None}
 
     @property
-    def hidden_parameters(self) -> dict[str, Any]:
-        """Fields of the request body that no span and no text shows."""
-        return {name: value for name, value in self.extra_params.items() if is_secret_name(name)}
+    def body_fields(self) -> dict[str, Any]:
+        """The fields of `extra_params` that stand in the request's body as they are, but are no `parameters`."""
+        names = _BESIDE_PARAMETERS | self._secret_names
+        return {name: value for name, value in self.extra_params.items() if name in names}
+
+    @property
+    def _secret_names(self) -> set[str]:
+        return {name for name in self.extra_params if is_secret_name(name)}
 
 
-_PLACED_ELSEWHERE = frozenset({"model", "metadata", "stream_options", "tools", "tool_choice", "response_format"})
+_MERGED = frozenset({"model", "metadata", "stream_options"})
+"""What `extra_params` may hold and the request takes apart."""
+
+_BESIDE_PARAMETERS = frozenset({"tools", "tool_choice", "response_format"})
 
 
 def options_from(values: Mapping[str, Any]) -> LiteLLMOptions:

@@ -14,7 +14,7 @@ from looopy_otel.core.config import library_version
 from looopy_otel.core.messages import message_to_dict, tool_to_dict
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.semconv import LITELLM_SESSION_HEADER
-from looopy_otel.providers.options import DECIDED_BY_THE_CALL, LiteLLMOptions
+from looopy_otel.providers.options import LiteLLMOptions
 from looopy_otel.providers.shape import as_object
 
 LONGEST_HEADER = 1000
@@ -39,9 +39,8 @@ def request_body(operation: LLMCall, options: LiteLLMOptions) -> dict[str, Any]:
     }
     if operation.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True, **_stream_options(options)}}
-    body = {name: value for name, value in body.items() if value is not None}
-    merged = {"metadata", "stream_options", "model"} | DECIDED_BY_THE_CALL | operation.parameters.keys()
-    return body | {name: value for name, value in options.extra_params.items() if name not in merged}
+    body |= options.body_fields
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def request_headers(operation: LLMCall, options: LiteLLMOptions, traced: Mapping[str, str]) -> dict[str, str]:

@@ -126,7 +126,7 @@ class ScriptedServer:
         leaving = asyncio.ensure_future(reader.gone.wait())
         try:
             await asyncio.wait({replying, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if replying.done():
+            if replying.done() and not isinstance(replying.exception(), ConnectionError):
                 return replying.result()
             self._note_disconnect()
             return False

@@ -257,7 +257,12 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
 
 
 def _parameters(operation: LLMCall) -> Mapping[str, Json]:
-    return cast("dict[str, Json]", snapshot({k: v for k, v in operation.parameters.items() if v is not None}))
+    asked = {
+        "tool_choice": operation.tool_choice,
+        "response_format": operation.response_format,
+        **operation.parameters,
+    }
+    return cast("dict[str, Json]", snapshot({name: value for name, value in asked.items() if value is not None}))
 
 
 def _call_outcome(response: LLMResponse | None, error: BaseException | None) -> CallOutcome:

@@ -132,8 +132,9 @@ async def test_a_providers_budget_counts_its_calls_per_run_and_outside_of_runs()
         llm_provider=ScriptedProvider(script, middleware=[budget]),
         tool_providers=[FunctionTools([calculate])],
     )
-    for _ in range(2):
-        assert (await loop.arun("Hi")).outcome in ("budget_exceeded", "completed")
+    first, second = await loop.arun("Hi"), await loop.arun("Hi")
+    assert (first.outcome, first.tool_calls) == ("budget_exceeded", 1)
+    assert (second.outcome, second.output) == ("completed", "Done"), "each run has its own count"
     bare = ScriptedProvider([Reply(text="x")], middleware=[budget])
     await bare.call(messages=[{"role": "user", "content": "Hi"}])
     with pytest.raises(BudgetExceededError, match="max_llm_calls=1"):

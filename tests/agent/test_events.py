@@ -113,6 +113,7 @@ async def test_the_limit_of_turns_is_an_outcome_that_keeps_the_last_text(observe
     assert (final.status.state, final.metadata["reason"], final.message) == ("failed", "max_iterations", "Let me see")
     result = await loop.arun("Hi", max_iterations=3)
     assert (result.outcome, result.iterations, result.output) == ("max_iterations", 3, "Let me see")
+    assert result.reason == "stopped after 3 iterations (max_iterations)"
     assert observer.of(AgentRun)[0].error is None
 
 

@@ -158,9 +158,12 @@ async def test_a_cancelled_task_can_be_resumed_and_an_untraced_one_has_no_link(s
 
 async def test_a_task_that_ran_out_of_turns_gets_new_ones() -> None:
     store = InMemoryStateStore()
-    loop = agent(FakeProvider([CALL, CALL, Turn("Done")]), calculate, task_state_store=store, max_iterations=2)
+    provider = FakeProvider([CALL, CALL, Turn("Done")])
+    loop = agent(provider, calculate, task_state_store=store, max_iterations=2)
     assert (await loop.arun("Hi", task_id="t")).outcome == "max_iterations"
     assert (await loop.resume("t").finish()).outcome == "completed"
+    roles = [message["role"] for message in provider.requests[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "tool"]
 
 
 async def test_what_cannot_be_resumed_says_so(store: StateStore) -> None:

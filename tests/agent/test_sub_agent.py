@@ -71,8 +71,7 @@ async def test_several_sub_agents_at_once(observer: RecordingObserver) -> None:
         (
             Turn("Hm", calls=[("calculate", {"expression": "1"})]),
             {"max_iterations": 1},
-            "Error: the agent did not complete: stopped after 1 iterations, with tools still asked for. "
-            "Its last words: Hm",
+            "Error: the agent did not complete: stopped after 1 iterations (max_iterations). Its last words: Hm",
         ),
     ],
 )

@@ -154,7 +154,7 @@ def test_a_model_that_never_answers_is_a_failure(command: Command, database: Pat
         done = command("demo", "--url", server.url)
     assert done.code == 1
     assert "❌ Failed! Total events: 3\n" in done.out
-    assert "Error: the run did not complete: max_iterations" in done.err
+    assert "Error: the run did not complete: stopped after 20 iterations" in done.err
 
 
 def test_a_proxy_that_is_not_there(command: Command, database: Path) -> None:

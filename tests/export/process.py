@@ -33,6 +33,7 @@ def pipeline(url: str, spool: Path, delay: float) -> tuple[DraftProcessor, Trace
         redact=same,
         redact_attributes=dict,
         redact_text=str,
+        redact_name=str,
         price=same,
         render=lambda draft, dialects: {},
         is_own=lambda key: False,

@@ -69,7 +69,7 @@ def test_a_span_that_cannot_be_stored_costs_no_other(tmp_path: Path) -> None:
     exporter = LocalExporter(LocalDestination(tmp_path / "traces.db"))
     exporter.accept([Outgoing(finished(), llm_draft()), Outgoing(finished(), llm_draft(input="\ud800"))])
     exporter.accept([Outgoing(finished("\ud800")), Outgoing(finished())])
-    assert (exporter.stats().exported, dict(exporter.stats().dropped)) == (2, {"unstorable": 2})
+    assert (exporter.stats().exported, dict(exporter.stats().dropped)) == (3, {"unstorable": 1})
     exporter.close(time.monotonic())
 
 

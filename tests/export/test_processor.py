@@ -58,6 +58,7 @@ def pipeline(gate: Gate, *, delay: float = 60.0, stamp: Any = None) -> DraftProc
         redact=identity_of,
         redact_attributes=dict,
         redact_text=str,
+        redact_name=str,
         price=identity_of,
         render=lambda draft, dialects: {},
         is_own=lambda key: False,

@@ -79,6 +79,7 @@ def worker(stages: Stages, *destinations: Kept) -> Worker:
         redact=stages.redact,
         redact_attributes=stages.attributes,
         redact_text=stages.text,
+        redact_name=stages.text,
         price=stages.price,
         render=stages.render,
         is_own=lambda key: key.startswith("own."),

@@ -188,5 +188,5 @@ async def test_a_stream_left_early_closes_its_connection(proxy: LiteLLMProxy, up
     before = upstream.disconnects
     stream = aiter(LiteLLM.gpt4(proxy.url, proxy.key).call(messages=HELLO))
     assert (await anext(stream)).kind == "content-delta"
-    await stream.aclose()  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+    await stream.aclose()
     assert upstream.wait_for_disconnects(before + 1)

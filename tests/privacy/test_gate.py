@@ -182,6 +182,16 @@ def test_free_text() -> None:
     assert Gate("redacted").text(text) == f"wrong key {MARK}"
     assert Gate("metadata").text(text) == CONTENT
     assert Gate("metadata").text("") == ""
+    assert Gate("metadata").text("ValueError") == "ValueError"
+    assert Gate("metadata").text(CONTENT) == CONTENT
+    assert Gate("metadata").text(KEY) == MARK
+
+
+def test_names_are_no_content() -> None:
+    for capture in ("redacted", "metadata"):
+        assert Gate(capture).name("look up the weather") == "look up the weather"
+        assert Gate(capture).name(f"GET /{KEY}") == f"GET /{MARK}"
+    assert Gate("full").name(KEY) == KEY
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
@@ -235,18 +236,21 @@ def test_leaving_a_sync_stream_ends_the_call(serve: Serve, connect: Connect, obs
     assert server.wait_for_disconnects(1)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
 def test_an_interrupt_ends_a_sync_call(
-    serve: Serve, connect: Connect, observer: RememberingObserver, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, connect: Connect, observer: RememberingObserver, streamed: bool
 ) -> None:
     server = serve(Reply(delay=60))
+    main = threading.get_ident()
 
-    def interrupt(*_: object) -> None:
-        assert server.wait_for_requests(1)
-        raise KeyboardInterrupt
+    def interrupt() -> None:
+        server.wait_for_requests(1)
+        signal.pthread_kill(main, signal.SIGINT)
 
-    monkeypatch.setattr("concurrent.futures.Future.result", interrupt)
+    threading.Thread(target=interrupt).start()
+    call = connect(server).call(messages=HELLO)
     with pytest.raises(KeyboardInterrupt):
-        connect(server).call_sync(messages=HELLO)
+        list(call.events()) if streamed else call.result()
     assert observer.only.ended.wait(10)
     assert isinstance(observer.only.error, asyncio.CancelledError)
     assert server.wait_for_disconnects(1)

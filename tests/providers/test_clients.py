@@ -1,0 +1,149 @@
+"""HTTP clients: one per event loop, closed in time, or the user's own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from looopy_otel.core.types import ContentComplete, StreamEvent
+from looopy_otel.providers import LiteLLMConnectionError, LiteLLMStreamError, LiteLLMTimeoutError, Reply
+from tests.providers.conftest import Connect, Serve
+from tests.providers.observing import RememberingObserver
+
+HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fails when a socket, a transport or a coroutine is left to the garbage collector."""
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+        gc.collect()
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_one_provider_in_several_event_loops(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    provider = connect(server)
+
+    async def use() -> None:
+        await provider.call(messages=HELLO)
+        await asyncio.gather(provider.call(messages=HELLO), provider.call(messages=HELLO))
+        async for _ in provider.call(messages=HELLO):
+            pass
+        async for _ in provider.call(messages=HELLO):
+            break
+
+    for _ in range(3):
+        asyncio.run(use())
+    assert len(server.requests) == 15
+
+
+@pytest.mark.usefixtures("no_leaks")
+def test_a_provider_that_is_dropped_leaves_nothing_open(serve: Serve, connect: Connect) -> None:
+    server = serve()
+
+    async def use() -> None:
+        await connect(server).call(messages=HELLO)
+        await connect(server, "gpt-4o").call(messages=HELLO)
+
+    asyncio.run(use())
+    assert server.connections == 1
+
+
+async def test_connections_are_used_again(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    provider = connect(server)
+    for _ in range(3):
+        await provider.call(messages=HELLO)
+    assert server.connections == 1
+    await provider.aclose()
+    await provider.call(messages=HELLO)
+    assert server.connections == 2
+    async with connect(server) as another:
+        await another.call(messages=HELLO)
+        await provider.aclose()
+        await another.call(messages=HELLO)
+    assert server.connections == 2
+
+
+def test_close_of_the_sync_forms(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    provider = connect(server)
+    provider.call_sync(messages=HELLO)
+    provider.close()
+    provider.call_sync(messages=HELLO)
+    assert server.connections == 2
+
+
+async def test_no_cookie_is_kept(serve: Serve, connect: Connect) -> None:
+    server = serve(Reply(text="hi", headers={"set-cookie": "session=someone; Path=/"}))
+    provider = connect(server)
+    await provider.call(messages=HELLO)
+    await provider.call(messages=HELLO)
+    assert "cookie" not in server.requests[1].headers
+
+
+async def test_an_async_client_of_the_user(serve: Serve, connect: Connect) -> None:
+    server = serve(Reply(text="hi"), Reply(text="hi"), Reply(delay=60))
+    async with httpx.AsyncClient(headers={"x-mine": "yes"}, timeout=0.001) as client:
+        provider = connect(server, http_client=client)
+        await provider.call(messages=HELLO)
+        assert [event.kind async for event in provider.call(messages=HELLO)] == ["content-delta", "content-complete"]
+        provider.update_config(timeout=0.3)
+        with pytest.raises(LiteLLMTimeoutError, match=r"after 0\.3s"):
+            await provider.call(messages=HELLO)
+        await provider.aclose()
+        assert not client.is_closed
+    assert [request.headers["x-mine"] for request in server.requests] == ["yes"] * 3
+
+
+async def test_a_sync_client_of_the_user(serve: Serve, connect: Connect, observer: RememberingObserver) -> None:
+    server = serve(Reply(text="hi", usage={"prompt_tokens": 1, "completion_tokens": 2}))
+    with httpx.Client(headers={"x-mine": "yes"}) as client:
+        provider = connect(server, http_client=client)
+        plain = await provider.call(messages=HELLO)
+        events = [event async for event in provider.call(messages=HELLO)]
+        assert (await asyncio.gather(provider.call(messages=HELLO), provider.call(messages=HELLO)))[0] is not None
+        assert provider.call_sync(messages=HELLO).message == plain.message
+    assert isinstance(events[-1], ContentComplete)
+    assert events[-1].response.message == plain.message
+    assert {request.headers["x-mine"] for request in server.requests} == {"yes"}
+    assert all(handle.error is None for handle in observer.handles)
+
+
+async def test_failures_with_a_sync_client(serve: Serve, connect: Connect) -> None:
+    server = serve(Reply(cut_after=-1), Reply(text="half an answer", cut_after=2), Reply(delay=2))
+    with httpx.Client() as client:
+        provider = connect(server, http_client=client)
+        with pytest.raises(LiteLLMConnectionError, match="ECONNRESET"):
+            await provider.call(messages=HELLO)
+        with pytest.raises(LiteLLMStreamError, match="before the answer was complete"):
+            async for _ in provider.call(messages=HELLO):
+                pass
+        provider.update_config(timeout=0.2)
+        with pytest.raises(LiteLLMTimeoutError, match=r"after 0\.2s"):
+            await provider.call(messages=HELLO)
+
+
+async def test_leaving_a_stream_of_a_sync_client(serve: Serve, connect: Connect, observer: RememberingObserver) -> None:
+    server = serve(Reply(text="one two", chunk_size=4, chunk_delay=30))
+    seen: list[StreamEvent] = []
+    with httpx.Client() as client:
+        stream = aiter(connect(server, http_client=client, timeout=60.0).call(messages=HELLO))
+        pending = asyncio.ensure_future(anext(stream))
+        assert await asyncio.to_thread(server.wait_for_requests, 1)
+        await asyncio.sleep(0.2)
+        pending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        assert await asyncio.to_thread(server.wait_for_disconnects, 1)
+    assert isinstance(observer.only.error, asyncio.CancelledError)
+    assert seen == []

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version as distribution_version
 from types import TracebackType
 from typing import Any, Literal
+from uuid import uuid4
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import (
@@ -31,7 +32,7 @@ from looopy_otel.core.config import library_version, resolve
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
-from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_NAME, SERVICE_VERSION
+from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
 from looopy_otel.core.settings import Capture, Dialect, History, Options, Settings
 from looopy_otel.core.types import DestinationStats, FlushResult, Stats
 from looopy_otel.export.build import build_destination
@@ -295,6 +296,7 @@ def _milliseconds(seconds: float) -> int:
 def _resource(settings: Settings) -> Resource:
     deployment = settings.deployment
     attributes: dict[str, Any] = {
+        SERVICE_INSTANCE_ID: str(uuid4()),
         **settings.resource_attributes,
         TELEMETRY_SDK_LANGUAGE: "python",
         TELEMETRY_SDK_NAME: "opentelemetry",

@@ -33,6 +33,7 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 # Resource.
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
 DEPLOYMENT_ENVIRONMENT: Final = "deployment.environment.name"
 DEPLOYMENT_ENVIRONMENT_OLD: Final = "deployment.environment"
 

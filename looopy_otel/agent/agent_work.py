@@ -67,6 +67,8 @@ class AgentWork:
             task_id=request.task_id,
             root_task_id=outer.root_task_id or outer.task_id,
             session_id=request.session_id or outer.session_id,
+            # A sub-agent's spans belong to a trace that has its name already.
+            trace_name=outer.trace_name or self._blueprint.agent_id,
             user_id=request.user_id or outer.user_id,
         )
 

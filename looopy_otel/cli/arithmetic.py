@@ -30,12 +30,18 @@ def evaluate(expression: str) -> Number:
     if len(expression) > LONGEST_EXPRESSION:
         raise ValueError(f"an expression may have {LONGEST_EXPRESSION} characters at most")
     try:
-        result = _value(ast.parse(expression.strip(), mode="eval").body)
-    except SyntaxError as error:
-        raise ValueError(f"not an arithmetic expression: {expression!r}") from error
+        result = _value(_parsed(expression))
     except OverflowError as error:
         raise ValueError("the result is too large") from error
     return int(result) if isinstance(result, float) and result.is_integer() else result
+
+
+def _parsed(expression: str) -> ast.expr:
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        # Before 3.11.4 a null byte is a ValueError.
+        raise ValueError(f"not an arithmetic expression: {expression!r}") from error
 
 
 def _value(node: ast.expr) -> Number:

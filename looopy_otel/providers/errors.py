@@ -22,6 +22,7 @@ NOT_FOUND_HINT = (
 )
 REQUEST_HINT = "The proxy refused the request: check the model's name and the parameters in extra_params."
 SERVER_HINT = "The proxy or the model behind it failed; its log says more. max_retries=2 tries such calls again."
+KEYLESS_HINT = "No api_key is set: a proxy that wants one, but has no database, may answer so too."
 STREAM_HINT = "The stream broke off, what came before is incomplete: call again, or use the plain form, await call(…)."
 
 

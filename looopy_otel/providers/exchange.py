@@ -34,6 +34,10 @@ class Exchange:
         """Announces a part of the call."""
         return announce(operation) if self.tracing else NO_HANDLE
 
+    def seen(self, error: BaseException) -> BaseException:
+        """The error as the observer is told of it: a consumer that left is no cancellation."""
+        return GeneratorExit() if self.abandoned and isinstance(error, asyncio.CancelledError) else error
+
     def deliver(self, operation: LLMCall, event: StreamEvent) -> None:
         """Gives one event to the consumer."""
         self.emitted = True
@@ -62,7 +66,7 @@ async def perform(
     try:
         response = cast("LLMResponse", await chain(operation))
     except BaseException as error:
-        seen = GeneratorExit() if exchange.abandoned and isinstance(error, asyncio.CancelledError) else error
+        seen = exchange.seen(error)
         handle.end(exchange.partial(_outcome(seen)) if exchange.partial else None, error=seen)
         raise
     handle.end(response)

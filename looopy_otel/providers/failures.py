@@ -13,6 +13,7 @@ import orjson
 
 from looopy_otel.providers.errors import (
     AUTHENTICATION_HINT,
+    KEYLESS_HINT,
     NOT_FOUND_HINT,
     RATE_LIMIT_HINT,
     REQUEST_HINT,
@@ -31,17 +32,20 @@ EXCERPT = 300
 """Characters of an error page that an error's message keeps."""
 
 
-def error_of(body: bytes, head: ResponseHead) -> LiteLLMAPIError:
+def error_of(body: bytes, head: ResponseHead, *, keyed: bool = True) -> LiteLLMAPIError:
     """The error that a response means.
 
     Args:
         body: Its body, or the beginning of it: JSON in LiteLLM's shape, or any error page.
         head: Its status and headers.
+        keyed: False when the request had no key.
     """
     message, kind, code = _error_facts(body)
     text = f"LiteLLM API error: {head.status} {phrase(head.status)}" + (f": {message}" if message else "")
     rejected = head.status in (401, 403) or "no_db_connection" in (kind, code) or "no connected db" in message.lower()
     which, hint = LiteLLMAPIError, _hint(head.status)
+    if head.status == 500 and not keyed:
+        hint = f"{hint} {KEYLESS_HINT}"
     if rejected:
         which, hint = LiteLLMAuthenticationError, AUTHENTICATION_HINT
     elif head.status == 429:

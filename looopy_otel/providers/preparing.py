@@ -60,6 +60,6 @@ def prepare(
 def _identity(session_id: str | None) -> Identity:
     """The identity of this place; a session of the call's own stands in for the one that is open."""
     identity = current_identity()
-    if not session_id or session_id in (identity.session_id, identity.task_id):
+    if not session_id or session_id in (identity.effective_session_id, identity.task_id):
         return identity
     return replace(identity, session_id=session_id)

@@ -47,18 +47,13 @@ class CallSender:
         Raises:
             LiteLLMError: If it fails; no secret is in its text.
         """
-        mask = SecretMask(self.options.secrets)
         timeout = self.options.timeout
         deadline = asyncio.timeout(timeout)
         try:
             async with deadline:
-                sending = _Sending(self, operation, exchange, deadline, mask)
-                return await sending.try_repeatedly()
-        except LiteLLMError as error:
-            error.args = (mask(str(error)),)
-            raise
-        except TimeoutError:
-            if deadline.expired():
+                return await _Sending(self, operation, exchange, deadline).try_repeatedly()
+        except TimeoutError as error:
+            if deadline.expired() and not isinstance(error, LiteLLMError):
                 raise LiteLLMTimeoutError(f"LiteLLM request timeout after {timeout}s") from None
             raise
 
@@ -66,16 +61,15 @@ class CallSender:
 class _Sending:
     """One call being sent."""
 
-    def __init__(
-        self, sender: CallSender, operation: LLMCall, exchange: Exchange, deadline: asyncio.Timeout, mask: SecretMask
-    ) -> None:
+    def __init__(self, sender: CallSender, operation: LLMCall, exchange: Exchange, deadline: asyncio.Timeout) -> None:
         options = sender.options
         self._options = options
         self._open = sender.open_response
         self._operation = operation
         self._exchange = exchange
         self._deadline = deadline
-        self._log = DebugLog(options.debug_log_path, mask, operation.model)
+        self._mask = SecretMask(options.secrets)
+        self._log = DebugLog(options.debug_log_path, self._mask, operation.model)
         self._request = HTTPRequest(
             url=options.endpoint.geturl(),
             headers=request_headers(operation, options, exchange.handle.headers()),
@@ -102,7 +96,7 @@ class _Sending:
         try:
             response = await self._try()
         except BaseException as error:
-            handle.end(error=error)
+            handle.end(error=self._exchange.seen(error))
             raise
         handle.end(response)
         return response
@@ -121,7 +115,15 @@ class _Sending:
         return 0.0 if when is None else when - asyncio.get_running_loop().time()
 
     async def _try(self) -> LLMResponse:
+        """One try; its error is in no need of masking any more."""
         self._exchange.partial = None
+        try:
+            return await self._request_once()
+        except LiteLLMError as error:
+            error.args = (self._mask(str(error)),)
+            raise
+
+    async def _request_once(self) -> LLMResponse:
         try:
             async with self._open(self._request) as incoming:
                 return await self._read(incoming)
@@ -136,7 +138,7 @@ class _Sending:
         if not 200 <= head.status < 300:
             body = await _beginning(incoming)
             self._log.chunk(body)
-            raise error_of(body, head)
+            raise error_of(body, head, keyed=self._options.key is not None)
         if self._operation.stream and head.content_type != "application/json":
             return await StreamReading(self._operation, self._exchange, head, self._log, self._extend).read(incoming)
         body = b"".join([piece async for piece in incoming.pieces])

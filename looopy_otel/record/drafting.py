@@ -169,7 +169,13 @@ def failure_of(error: BaseException | None) -> Failure | None:
     """The failure that an exception stands for; None for an interruption, which is no failure."""
     if error is None or isinstance(error, (*CANCELLATIONS, GeneratorExit)):
         return None
-    return Failure(type=type(error).__qualname__, message=text_of(error))
+    return Failure(type=_type_of(error), message=text_of(error))
+
+
+def _type_of(error: BaseException) -> str:
+    """The status code of an API error, as the conventions ask for it; else the exception's class."""
+    status = getattr(error, "status", None) or getattr(error, "status_code", None)
+    return str(status) if isinstance(status, int) and 100 <= status < 600 else type(error).__qualname__
 
 
 def _common(operation: Operation, ending: Ending, output: Content, failure: Failure | None = None) -> _Common:
@@ -233,8 +239,8 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
     tools = snapshot([tool_to_dict(tool) for tool in operation.tools]) if operation.tools else None
     return LLMDraft(
         **_common(operation, ending, output),
-        system=operation.system,
-        provider_name=operation.provider_name,
+        system=(response.system if response else None) or operation.system,
+        provider_name=(response.provider_name if response else None) or operation.provider_name,
         request_model=operation.model,
         response_model=response.model if response else None,
         parameters=_parameters(operation),

@@ -106,6 +106,7 @@ def test_the_resource_says_which_service_it_was(sink: OTLPSink, model: ScriptedS
     assert resources(sink.spans) == [
         {
             "deployment.environment.name": "testing",
+            "service.instance.id": "<instance>",
             "service.name": "tests",
             "service.version": "1.2.0",
             "telemetry.sdk.language": "python",

@@ -22,6 +22,7 @@ class RememberedHandle:
         self.trace_id: str | None = "0af7651916cd43dd8448eb211c80319c"
         self.span_id: str | None = "b7ad6b7169203331"
         self.chunks = 0
+        self.said = ""
         self.ends: list[tuple[object, BaseException | None]] = []
         self.places = [current_place()]
         self.ended = threading.Event()
@@ -34,6 +35,7 @@ class RememberedHandle:
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         self.ends.append((result, error))
+        self.said = f"{result!r} {error!r} {error}"
         self.places.append(current_place())
         self.ended.set()
 

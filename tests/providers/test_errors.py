@@ -84,6 +84,12 @@ async def test_other_statuses(serve: Serve, connect: Connect, status: int, said:
     assert hinted in caught.value.hint
 
 
+async def test_a_failure_without_a_key_may_be_for_want_of_one(serve: Serve) -> None:
+    with pytest.raises(LiteLLMAPIError, match="500 Internal Server Error") as caught:
+        await LiteLLMProvider(base_url=serve(Reply(status=500)).url, model="gpt-4").call(messages=HELLO)
+    assert "No api_key is set" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("header", "least", "most"),
     [("7", 7, 7), ("0.5", 0.5, 0.5), ("date", 20, 30), ("past", 0, 0), ("soon", None, None), (None, None, None)],

@@ -10,7 +10,7 @@ from contextlib import aclosing
 import pytest
 
 from looopy_otel.core.types import ContentDelta, LLMResponse, StreamEvent
-from looopy_otel.providers import ProviderCall, Reply, ScriptedServer
+from looopy_otel.providers import LiteLLMError, ProviderCall, RecordedRequest, Reply, ScriptedServer
 from tests.providers.conftest import Connect, Serve
 from tests.providers.observing import RememberingObserver
 
@@ -151,6 +151,20 @@ async def test_aclose_of_the_call(serve: Serve, connect: Connect, observer: Reme
     await gone(server)
 
 
+async def test_aclose_while_another_task_waits_for_an_event(
+    serve: Serve, connect: Connect, observer: RememberingObserver
+) -> None:
+    server = serve(SLOW_HEADERS)
+    call = connect(server).call(messages=HELLO)
+    seen: list[StreamEvent] = []
+    waiting = asyncio.create_task(consume(call, seen))
+    await arrived(server)
+    await call.aclose()
+    await waiting
+    assert seen == []
+    assert isinstance(observer.only.error, GeneratorExit)
+
+
 async def test_aclose_before_the_first_event(serve: Serve, connect: Connect, observer: RememberingObserver) -> None:
     server = serve()
     stream = aiter(connect(server).call(messages=HELLO))
@@ -198,6 +212,49 @@ async def test_an_error_in_the_body_of_the_loop(serve: Serve, connect: Connect, 
     await observer.only.wait()
     assert partial(observer).outcome == "abandoned"
     await gone(server)
+
+
+REPLIES = (
+    Reply(text="x" * 40, chunk_delay=0.05),
+    Reply(text="late", delay=0.01),
+    Reply(text="x" * 40, cut_after=3),
+    Reply(status=500),
+    Reply(text="x" * 40, stream_error="failed"),
+)
+
+
+def reply_by_number(request: RecordedRequest) -> Reply:
+    return REPLIES[int(request.json["messages"][0]["content"]) // 4 % len(REPLIES)]
+
+
+async def leave(call: ProviderCall, number: int) -> None:
+    """Awaits, streams, breaks off or times out, by turns."""
+    match number % 4:
+        case 0:
+            await call
+        case 1:
+            await consume(call, [])
+        case 2:
+            async for _ in call:
+                break
+        case _:
+            async with asyncio.timeout(0.002 * (number % 20)):
+                await consume(call, [])
+
+
+async def test_many_calls_left_in_every_way_each_end_once(
+    serve: Serve, connect: Connect, observer: RememberingObserver
+) -> None:
+    provider = connect(serve(script=reply_by_number))
+    calls = [provider.call(messages=[{"role": "user", "content": f"{number}"}]) for number in range(100)]
+    endings = await asyncio.gather(*map(leave, calls, range(100)), return_exceptions=True)
+    assert all(ending is None or isinstance(ending, LiteLLMError | TimeoutError) for ending in endings)
+    for handle in observer.handles:
+        await handle.wait()
+        assert len(handle.ends) == 1
+        assert len(set(map(id, handle.places))) == 1
+    outcomes = {handle.result.outcome for handle in observer.handles if handle.result is not None}
+    assert {"completed", "abandoned", "truncated", "error"} <= outcomes
 
 
 def test_the_end_of_the_loop_ends_a_stream_that_was_left_open(

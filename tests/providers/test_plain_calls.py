@@ -76,6 +76,13 @@ async def test_extra_params_win_over_options(serve: Serve, connect: Connect) -> 
     assert provider.model == "gpt-4o"
 
 
+async def test_extra_params_can_take_a_field_away(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    await connect(server, extra_params={"max_tokens": None, "max_completion_tokens": 10}).call(messages=HELLO)
+    assert "max_tokens" not in server.requests[0].json
+    assert server.requests[0].json["max_completion_tokens"] == 10
+
+
 NESTED: dict[str, Any] = {
     "type": "function",
     "function": {"name": "get_weather", "description": "Weather", "parameters": {"type": "object", "properties": {}}},

@@ -109,6 +109,16 @@ async def test_all_tries_share_one_deadline(serve: Serve, connect: Connect) -> N
     assert len(server.requests) == 2
 
 
+async def test_leaving_during_a_try_is_seen_as_such(
+    serve: Serve, connect: Connect, observer: RememberingObserver
+) -> None:
+    server = serve(Reply(text="one two", chunk_size=4, chunk_delay=0.3))
+    stream = aiter(connect(server, max_retries=1).call(messages=HELLO))
+    await anext(stream)
+    await stream.aclose()
+    assert [type(handle.ends[0][1]) for handle in observer.handles] == [GeneratorExit, GeneratorExit]
+
+
 async def test_a_refused_connection_is_tried_again(
     observer: RememberingObserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from looopy_otel.agent.background import GRACE
 from looopy_otel.agent.blueprint import Blueprint, Request, RunScope
 from looopy_otel.agent.conversation import text_of
 from looopy_otel.agent.errors import BudgetExceededError
@@ -19,6 +18,7 @@ from looopy_otel.agent.plain import plain
 from looopy_otel.agent.sink import EventSink
 from looopy_otel.agent.state import Checkpoint
 from looopy_otel.agent.tool_calls import run_tools
+from looopy_otel.core.background import GRACE
 from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import Handle, announce
 from looopy_otel.core.identity import current_identity

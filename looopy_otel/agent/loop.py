@@ -7,7 +7,6 @@ from typing import Any, TypedDict, Unpack, cast, get_args
 
 from looopy_otel.agent.agent_work import AgentWork
 from looopy_otel.agent.artifacts import ArtifactStore
-from looopy_otel.agent.background import run_blocking
 from looopy_otel.agent.blueprint import Blueprint, Request
 from looopy_otel.agent.conversation import new_task_id, opening_messages
 from looopy_otel.agent.events import Detail
@@ -18,6 +17,7 @@ from looopy_otel.agent.sub_agent import SubAgentTool
 from looopy_otel.agent.tool_context import ToolContext
 from looopy_otel.agent.toolbox import Toolbox
 from looopy_otel.agent.tools import ToolProvider
+from looopy_otel.core.background import run_blocking
 from looopy_otel.core.errors import ConfigurationError
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.operation import Middleware

@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Protocol
 
-from looopy_otel.agent.background import GRACE
 from looopy_otel.agent.event_log import EventLog
+from looopy_otel.core.background import GRACE
 
 _tokens = count(1)
 _running: set[Run] = set()

@@ -6,10 +6,10 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable
 
-from looopy_otel.agent.background import background_loop
 from looopy_otel.agent.events import AgentEvent
 from looopy_otel.agent.run import Run, waker
 from looopy_otel.agent.subscription import Subscription
+from looopy_otel.core.background import background_loop
 from looopy_otel.core.types import AgentResult
 
 

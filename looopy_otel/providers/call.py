@@ -9,10 +9,10 @@ from contextvars import copy_context
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from looopy_otel.core.background import run_blocking
 from looopy_otel.core.errors import AlreadyUsedError, MissingExtraError
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.types import LLMResponse
-from looopy_otel.providers.background import background
 from looopy_otel.providers.events import EventStream, Pump, SyncEventStream
 from looopy_otel.providers.exchange import Exchange
 from looopy_otel.providers.subscription import Subscription
@@ -95,13 +95,7 @@ class ProviderCall(Coroutine[Any, Any, LLMResponse]):
         Raises:
             LiteLLMError: What the call raises.
         """
-        loop = background.loop()
-        future = asyncio.run_coroutine_threadsafe(self._start(), loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return run_blocking(self._start)
 
     def subscribe(
         self,

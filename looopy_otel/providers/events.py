@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from looopy_otel.core.background import background_loop
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.types import ContentComplete, LLMResponse, StreamEvent
-from looopy_otel.providers.background import background
 from looopy_otel.providers.exchange import Exchange
 from looopy_otel.providers.stream import all_events
 
@@ -198,7 +198,7 @@ class SyncEventStream(Iterator[StreamEvent]):
             raise StopIteration
         if self._queue is None:
             self._queue = queue.SimpleQueue()
-            background.loop().call_soon_threadsafe(self._pump.start, self._queue.put)
+            background_loop().call_soon_threadsafe(self._pump.start, self._queue.put)
         try:
             item = self._queue.get()
         except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,9 +11,9 @@ from typing import Any, Unpack, cast
 
 from pydantic import SecretStr
 
+from looopy_otel.core.background import background_is_running, run_blocking
 from looopy_otel.core.operation import Middleware
 from looopy_otel.core.types import LLMResponse, MessageLike, ToolLike
-from looopy_otel.providers.background import background
 from looopy_otel.providers.call import ProviderCall
 from looopy_otel.providers.events import SyncEventStream
 from looopy_otel.providers.exchange import perform
@@ -212,8 +211,8 @@ class LiteLLMProvider:
 
     def close(self) -> None:
         """Closes the connections of the sync forms, as `aclose` does; for code without an event loop."""
-        if background.running:
-            asyncio.run_coroutine_threadsafe(self.aclose(), background.loop()).result()
+        if background_is_running():
+            run_blocking(self.aclose)
 
 
 def _opening(client: HTTPClient | None, user: ClientUser) -> OpenResponse:

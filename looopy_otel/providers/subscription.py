@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from looopy_otel.core.background import background_loop
 from looopy_otel.core.types import LLMResponse
-from looopy_otel.providers.background import background
 
 logger = logging.getLogger("looopy_otel")
 
@@ -34,7 +34,7 @@ class Subscription:
         self._settled = threading.Event()
         self._task: asyncio.Task[LLMResponse] | None = None
         running = _running_loop()
-        self._loop = running or background.loop()
+        self._loop = running or background_loop()
         work = start()
         if running is not None:
             self._start(work)

@@ -256,18 +256,21 @@ def test_an_interrupt_ends_a_sync_call(
     assert server.wait_for_disconnects(1)
 
 
-async def test_a_sync_call_on_the_thread_of_sync_calls_is_refused(serve: Serve, connect: Connect) -> None:
-    provider = connect(serve())
+async def test_sync_forms_in_a_callback_on_the_thread_of_sync_forms(serve: Serve, connect: Connect) -> None:
+    provider = connect(serve(Reply(text="Hello!")))
+    answered: list[str | None] = []
     refused: list[BaseException] = []
 
     def again(_: LLMResponse) -> None:
+        answered.append(str(provider.call_sync(messages=HELLO).message.content))
         try:
-            provider.call_sync(messages=HELLO)
+            next(provider.stream_sync(messages=HELLO))
         except RuntimeError as error:
             refused.append(error)
 
     await asyncio.to_thread(lambda: provider.call(messages=HELLO).subscribe(again).wait(10))
-    assert "on the thread that runs sync calls" in str(refused[0])
+    assert answered == ["Hello!"]
+    assert "on the thread that runs sync forms" in str(refused[0])
 
 
 def test_both_providers_are_llm_providers() -> None:

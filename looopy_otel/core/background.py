@@ -1,4 +1,4 @@
-"""The event loop for code that has none: one daemon thread, started at first use, for `subscribe()` and `run()`."""
+"""The event loop for code that has none: one daemon thread, started at first use, for `subscribe()` and sync forms."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class _Background:
     def is_here(self) -> bool:
         return self._thread is threading.current_thread()
 
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
@@ -74,8 +77,19 @@ _background = _Background()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The shared loop; its thread is started when there is none."""
+    """The shared loop; its thread is started when there is none.
+
+    Raises:
+        RuntimeError: If called on that very thread, which would wait for itself for ever.
+    """
+    if _background.is_here():
+        raise RuntimeError("a sync form was used on the thread that runs sync forms; use 'await' or 'async for' there")
     return _background.loop()
+
+
+def background_is_running() -> bool:
+    """True when the shared loop was started in this process."""
+    return _background.is_running()
 
 
 def run_blocking(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -29,7 +29,8 @@ def ask(title: str, provider: LiteLLMProvider) -> None:
 
 # Connection refused: nothing listens there. Start the proxy:
 #   pip install 'litellm[proxy]'
-#   LITELLM_MASTER_KEY=sk-1234 litellm --model gpt-3.5-turbo --port 4000
+#   export LITELLM_MASTER_KEY=sk-$(openssl rand -hex 16)
+#   litellm --model gpt-3.5-turbo --port 4000
 ask("Connection refused", LiteLLM.gpt4("http://127.0.0.1:9", api_key))
 
 # Timeout: the model needs longer than the limit. Raise it (seconds; 60 by default):

@@ -30,6 +30,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from looopy_otel.core import hooks
 from looopy_otel.core.config import library_version, resolve
 from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
@@ -153,8 +154,12 @@ class Telemetry:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pipeline = None if settings.disabled else _Pipeline(settings)
-        self._reported: Counter[str] = Counter()
         self._closed = False
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._reported: Counter[str] = Counter()
 
     @property
     def settings(self) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -43,5 +44,9 @@ def run() -> None:
     terminal.prepare()
     try:
         app(prog_name="looopy-otel")
+        sys.stdout.flush()
     except LooopyError as error:
         terminal.fail(str(error), getattr(error, "hint", None))
+    except OSError as error:
+        terminal.abandon_output()
+        terminal.fail(f"the output cannot be written: {error.strerror or error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -64,6 +65,13 @@ def _console(*, stderr: bool = False, least_width: int = LEAST_WIDTH) -> Console
 def say(line: str | Text = "") -> None:
     """Prints one line to standard output as it is; a long one is left for the terminal to wrap."""
     output().print(line, soft_wrap=True)
+
+
+def abandon_output() -> None:
+    """Gives up standard output, which cannot be written: Python would try again, and complain again, at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def fail(message: str, hint: str | None = None) -> NoReturn:

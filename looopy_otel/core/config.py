@@ -8,10 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias, cast, get_args
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from platformdirs import user_data_path, user_state_path
 
+from looopy_otel.core.endpoint import (
+    AUTHORIZATION,
+    LANGFUSE_OTLP_PATH,
+    TRACES_PATH,
+    credentials_moved,
+    header_problem,
+    is_langfuse,
+    same_place_key,
+    url_problem,
+    with_traces_path,
+)
 from looopy_otel.core.errors import ConfigurationError
 from looopy_otel.core.semconv import (
     DEPLOYMENT_ENVIRONMENT,
@@ -37,8 +48,6 @@ from looopy_otel.core.settings import (
 
 Environment: TypeAlias = Mapping[str, str]
 
-LANGFUSE_OTLP_PATH = "/api/public/otel"
-TRACES_PATH = "/v1/traces"
 DEFAULT_LANGFUSE_URL = "https://cloud.langfuse.com"
 DEFAULT_OTLP_ENDPOINT = "http://localhost:4318"
 DEFAULT_LITELLM_URL = "http://localhost:4000"
@@ -50,6 +59,17 @@ SAMPLERS = (
     "parentbased_always_off",
     "parentbased_traceidratio",
 )
+_TEXT_OPTIONS = (
+    "service_name",
+    "service_version",
+    "environment",
+    "release",
+    "otlp_endpoint",
+    "langfuse_public_key",
+    "langfuse_secret_key",
+    "langfuse_base_url",
+)
+_MAPPING_EXAMPLES = {"dialects": "{'otlp': 'seed'}", "otlp_headers": "{'authorization': 'Bearer …'}"}
 _STANDARD_CAPTURE: Mapping[str, Capture] = {
     "no_content": "metadata",
     "event_only": "metadata",
@@ -106,6 +126,7 @@ class _Resolution:
         self._problems: list[str] = []
 
     def settings(self) -> Settings:
+        self._check_types()
         resource = self._pairs("OTEL_RESOURCE_ATTRIBUTES")
         options = self._options
         settings = Settings(
@@ -132,8 +153,24 @@ class _Resolution:
             export_delay=self._number("LOOOPY_OTEL_EXPORT_DELAY", 1.0, 0.01, 3600.0),
         )
         if self._problems:
-            raise ConfigurationError("looopy-otel is not configured rightly:\n- " + "\n- ".join(self._problems))
+            raise self._error()
         return settings
+
+    def _check_types(self) -> None:
+        for name in _TEXT_OPTIONS:
+            value = getattr(self._options, name)
+            if value is not None and not isinstance(value, str):
+                self._problems.append(f"{name}={value!r}: must be text")
+        for name in ("dialects", "otlp_headers"):
+            value = getattr(self._options, name)
+            if value is not None and not isinstance(value, Mapping):
+                shown = "" if name == "otlp_headers" else f"={value!r}"
+                self._problems.append(f"{name}{shown}: must be a mapping, such as {_MAPPING_EXAMPLES[name]}")
+        if self._problems:
+            raise self._error()
+
+    def _error(self) -> ConfigurationError:
+        return ConfigurationError("looopy-otel is not configured rightly:\n- " + "\n- ".join(self._problems))
 
     def _text(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None
@@ -190,17 +227,16 @@ class _Resolution:
         return Path(chosen).expanduser() if chosen else user_state_path("looopy-otel") / "spool"
 
     def _destinations(self) -> tuple[Destination, ...]:
-        found: dict[object, Destination] = {}
-        for wanted in self._wanted():
-            destination = self._destination(wanted)
-            if destination is not None:
-                found.setdefault(_destination_key(destination), destination)
-        unknown = set(self._options.dialects or ()) - {destination.name for destination in found.values()}
+        made = [destination for destination in map(self._destination, self._wanted()) if destination is not None]
+        names = [destination.name for destination in made]
+        unknown = set(self._options.dialects or ()) - set(names)
         if unknown and not self._problems:
             self._problems.append(
-                f"dialects: {', '.join(sorted(unknown))} is not among the exporters "
-                f"({', '.join(destination.name for destination in found.values()) or 'none'})"
+                f"dialects: {', '.join(sorted(unknown))} is not among the exporters ({', '.join(names) or 'none'})"
             )
+        found: dict[object, Destination] = {}
+        for destination in made:
+            found.setdefault(_destination_key(destination), destination)
         return tuple(found.values())
 
     def _wanted(self) -> list[object]:
@@ -279,79 +315,93 @@ class _Resolution:
         if not self._is_url("langfuse base URL", base):
             return None
         credentials = b64encode(f"{public}:{secret}".encode()).decode()
+        headers = {AUTHORIZATION: f"Basic {credentials}", LANGFUSE_INGESTION_HEADER: LANGFUSE_INGESTION_VERSION}
+        endpoint, headers = credentials_moved(base + LANGFUSE_OTLP_PATH + TRACES_PATH, headers)
         return HTTPDestination(
             name="langfuse",
-            endpoint=base + LANGFUSE_OTLP_PATH + TRACES_PATH,
-            headers={"authorization": f"Basic {credentials}", LANGFUSE_INGESTION_HEADER: LANGFUSE_INGESTION_VERSION},
+            endpoint=endpoint,
+            headers=headers,
             dialects=self._dialects("langfuse", ("langfuse",)),
         )
 
     def _otlp_endpoint(self) -> str | None:
         if self._options.otlp_endpoint:
-            return _with_traces_path(self._options.otlp_endpoint)
+            return with_traces_path(self._options.otlp_endpoint)
         if traces := self._text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
-            return _with_traces_path(traces) if LANGFUSE_OTLP_PATH in traces else traces
+            return with_traces_path(traces) if is_langfuse(traces) else traces
         if base := self._text("OTEL_EXPORTER_OTLP_ENDPOINT"):
-            return _with_traces_path(base)
+            return with_traces_path(base)
         return None
 
     def _otlp(self) -> HTTPDestination | None:
-        endpoint = self._otlp_endpoint() or _with_traces_path(DEFAULT_OTLP_ENDPOINT)
-        if not self._is_url("OTLP endpoint", endpoint):
-            return None
+        endpoint = self._otlp_endpoint() or with_traces_path(DEFAULT_OTLP_ENDPOINT)
+        usable = self._is_url("OTLP endpoint", endpoint)
         protocol = self._otlp_text("PROTOCOL")
         if protocol not in (None, "http/protobuf"):
             self._problems.append(
                 f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: 'otlp' speaks http/protobuf; for gRPC install "
                 "looopy-otel[grpc] and hand in exporters=[OTLPSpanExporter(…)] from opentelemetry's grpc exporter"
             )
-        headers = {key.lower(): value for key, value in self._otlp_headers().items()}
-        langfuse = LANGFUSE_OTLP_PATH in urlsplit(endpoint).path
+        langfuse = is_langfuse(endpoint)
+        default: tuple[Dialect, ...] = ("langfuse",) if langfuse else ("genai",)
+        dialects, timeout, certificate = self._dialects("otlp", default), self._otlp_timeout(), self._certificate()
+        gzip, headers = self._compressed(), self._otlp_headers()
+        if not usable:
+            return None
+        endpoint, headers = credentials_moved(endpoint, headers)
         if langfuse:
             headers.setdefault(LANGFUSE_INGESTION_HEADER, LANGFUSE_INGESTION_VERSION)
-        default: tuple[Dialect, ...] = ("langfuse",) if langfuse else ("genai",)
         return HTTPDestination(
             name="otlp",
             endpoint=endpoint,
             headers=headers,
-            dialects=self._dialects("otlp", default),
-            timeout=self._otlp_timeout(),
-            certificate=self._otlp_text("CERTIFICATE"),
-            gzip=(self._otlp_text("COMPRESSION") or "gzip") != "none",
+            dialects=dialects,
+            timeout=timeout,
+            certificate=certificate,
+            gzip=gzip,
         )
+
+    def _certificate(self) -> str | None:
+        path = self._otlp_text("CERTIFICATE")
+        if path is not None and not Path(path).is_file():
+            self._problems.append(f"OTEL_EXPORTER_OTLP_CERTIFICATE={path!r}: there is no such file")
+        return path
+
+    def _compressed(self) -> bool:
+        compression = (self._otlp_text("COMPRESSION") or "gzip").lower()
+        if compression not in ("gzip", "none"):
+            self._problems.append(f"OTEL_EXPORTER_OTLP_COMPRESSION={compression!r}: must be gzip or none")
+        return compression == "gzip"
 
     def _otlp_text(self, name: str) -> str | None:
         return self._text(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or self._text(f"OTEL_EXPORTER_OTLP_{name}")
 
     def _otlp_timeout(self) -> float:
         traces = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
-        return self._number(traces if self._text(traces) else "OTEL_EXPORTER_OTLP_TIMEOUT", 10.0, 0.001, 3600.0)
+        # Seconds, as OpenTelemetry's own Python exporters read it; the specification says milliseconds.
+        return self._number(traces if self._text(traces) else "OTEL_EXPORTER_OTLP_TIMEOUT", 10.0, 0.001, 1e7)
 
-    def _otlp_headers(self) -> Mapping[str, str]:
-        if self._options.otlp_headers is not None:
-            return self._options.otlp_headers
-        return {**self._pairs("OTEL_EXPORTER_OTLP_HEADERS"), **self._pairs("OTEL_EXPORTER_OTLP_TRACES_HEADERS")}
+    def _otlp_headers(self) -> dict[str, str]:
+        said: Mapping[str, str] | None = self._options.otlp_headers
+        if said is None:
+            said = {**self._pairs("OTEL_EXPORTER_OTLP_HEADERS"), **self._pairs("OTEL_EXPORTER_OTLP_TRACES_HEADERS")}
+        for name, value in said.items():
+            if problem := header_problem(str(name), value):
+                self._problems.append(f"OTLP headers: {problem}")
+        return {str(name).lower(): value for name, value in said.items()}
 
     def _is_url(self, what: str, url: str) -> bool:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            return True
-        self._problems.append(f"{what} {url!r}: must be an http:// or https:// URL")
-        return False
-
-
-def _with_traces_path(endpoint: str) -> str:
-    parts = urlsplit(endpoint)
-    path = parts.path.rstrip("/")
-    return urlunsplit(parts._replace(path=path if path.endswith(TRACES_PATH) else path + TRACES_PATH))
+        problem = url_problem(url)
+        if problem is not None:
+            self._problems.append(f"{what} {url.rpartition('@')[2]!r}: {problem}")
+        return problem is None
 
 
 def _destination_key(destination: Destination) -> object:
     """Equal for destinations that are the same place: host and project, file, stream, exporter object."""
     match destination:
         case HTTPDestination():
-            parts = urlsplit(destination.endpoint)
-            return (parts.scheme, parts.netloc.lower(), parts.path, destination.headers.get("authorization"))
+            return same_place_key(destination.endpoint, destination.headers)
         case LocalDestination():
             return ("local", destination.path)
         case ConsoleDestination():

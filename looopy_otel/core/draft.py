@@ -15,6 +15,7 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from looopy_otel.core.identity import Identity
+from looopy_otel.core.snapshot import Shape
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import CallOutcome, CostSource, Json, RunOutcome, UsageSource
 from looopy_otel.core.usage import Usage
@@ -31,19 +32,6 @@ class Failure:
 
     type: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What remains of content that is not recorded.
-
-    Attributes:
-        bytes: Length of the text in UTF-8, or of its JSON, approximately.
-        roles: The messages' roles in order; empty for content that is no conversation.
-    """
-
-    bytes: int
-    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
+
+from looopy_otel.core.snapshot import snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,9 @@ def _leave(token: Token[Identity]) -> None:
 
 
 def session(
-    session_id: str | None = None,
+    session_id: str | int | None = None,
     *,
-    user_id: str | None = None,
+    user_id: str | int | None = None,
     tags: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
     trace_name: str | None = None,
@@ -97,8 +99,9 @@ def session(
     Nested sessions add to the outer one: what is given replaces, tags are joined, metadata is merged.
 
     Args:
-        session_id: The conversation or thread; ``session.id`` and ``gen_ai.conversation.id`` on every span.
-        user_id: The end user; ``user.id``.
+        session_id: The conversation or thread; ``session.id`` and ``gen_ai.conversation.id`` on every span. A number
+            is written as text.
+        user_id: The end user; ``user.id``. A number is written as text.
         tags: Labels of the trace in Langfuse.
         metadata: Trace metadata; values that JSON can say.
         trace_name: The trace's name in Langfuse; the agent id where none is given.
@@ -108,21 +111,33 @@ def session(
         A context manager for ``with`` and ``async with``.
 
     Raises:
-        TypeError: If `tags` is one string, or an id is not a string.
+        TypeError: If `tags` is one string, an id is neither text nor a number, or `metadata` is no mapping.
     """
     if isinstance(tags, str):
         raise TypeError(f"tags must be a list of strings, not the string {tags!r}; write tags=[{tags!r}]")
-    for name, value in (("session_id", session_id), ("user_id", user_id), ("trace_name", trace_name)):
-        if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{name} must be a string, not {type(value).__name__}; write {name}=str(…)")
+    if metadata is not None and not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"metadata must be a mapping such as {{'tier': 'pro'}}, not {type(metadata).__name__}")
     outer = current_identity()
     inner = replace(
         outer,
-        session_id=session_id or outer.session_id,
-        user_id=user_id or outer.user_id,
-        tags=tuple(dict.fromkeys((*outer.tags, *map(str, tags)))),
-        metadata={**outer.metadata, **(metadata or {})},
-        trace_name=trace_name or outer.trace_name,
+        session_id=_identifier("session_id", session_id) or outer.session_id,
+        user_id=_identifier("user_id", user_id) or outer.user_id,
+        tags=tuple(dict.fromkeys((*outer.tags, *(str(snapshot(tag)) for tag in tags)))),
+        metadata={**outer.metadata, **_facts(metadata)},
+        trace_name=_identifier("trace_name", trace_name) or outer.trace_name,
         project=project or outer.project,
     )
     return identity_scope(inner)
+
+
+def _identifier(name: str, value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"{name} must be a string, not {type(value).__name__}; write {name}=str(…)")
+
+
+def _facts(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metadata as it is now: later changes of the mapping do not reach spans, and any value can be written."""
+    return cast("dict[str, Any]", snapshot(metadata)) if metadata else {}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context
 
-from looopy_otel.core.config import LANGFUSE_OTLP_PATH, library_version
+from looopy_otel.core.config import library_version
+from looopy_otel.core.endpoint import LANGFUSE_OTLP_PATH
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.settings import HTTPDestination

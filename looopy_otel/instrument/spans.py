@@ -7,6 +7,7 @@ from typing import cast
 
 from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, innermost
 from looopy_otel.core.operation import Step
+from looopy_otel.core.snapshot import snapshot
 
 
 class span:
@@ -16,27 +17,19 @@ class span:
     keep the block free of ``yield``.
 
     Args:
-        name: The span's name; low cardinality, such as ``load-documents``.
+        name: The span's name; low cardinality, such as ``load-documents``. One without any text becomes ``unnamed``.
         input: What the block starts from; recorded under the capture mode.
-
-    Raises:
-        TypeError: If `name` is not a string.
-        ValueError: If `name` is empty.
     """
 
     __slots__ = ("_recorders", "_step")
 
     def __init__(self, name: str, *, input: object = None) -> None:
-        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"a span's name must be a string, not {type(name).__name__}")
-        if not name.strip():
-            raise ValueError("a span needs a name that is not empty, such as 'load-documents'")
-        self._step = (name, input)
+        self._step = (name.strip() if isinstance(name, str) else str(snapshot(name)), input)  # pyright: ignore[reportUnnecessaryIsInstance]
         self._recorders: list[Recorder] = []
 
     def __enter__(self) -> Recorder:
         name, value = self._step
-        recorder = cast("Recorder", announce(Step(name=name, input=value)))
+        recorder = cast("Recorder", announce(Step(name=name or "unnamed", input=value)))
         self._recorders.append(recorder)
         return recorder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from looopy_otel.core.identity import Identity
@@ -63,6 +64,7 @@ def identity_attributes(identity: Identity, deployment: Deployment, *, root: boo
     )
 
 
+@lru_cache(maxsize=16)
 def langfuse_environment(environment: str | None) -> str | None:
     """Writes an environment the way Langfuse stores it, so that it does not become ``default``.
 
@@ -82,7 +84,7 @@ def metadata_facts(prefix: str, metadata: Mapping[str, Any]) -> dict[str, Fact]:
     return {
         prefix + (f"{key}_" if key in _RESERVED else key): _scalar(value)
         for key, value in metadata.items()
-        if key and value is not None
+        if key and value not in (None, [], {})
     }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from looopy_otel.core.errors import ConfigurationError, LooopyError
 
 START_PROXY = (
-    "start the LiteLLM proxy: pip install 'litellm[proxy]', then "
-    "LITELLM_MASTER_KEY=sk-1234 litellm --model gpt-3.5-turbo --port 4000, with the same key in LITELLM_API_KEY "
+    "start the LiteLLM proxy: pip install 'litellm[proxy]'; export LITELLM_MASTER_KEY=sk-$(openssl rand -hex 16); "
+    "litellm --model gpt-3.5-turbo --port 4000, with the same key in LITELLM_API_KEY "
     "(for a local try without a key: LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY=true)"
 )
 TIMEOUT_HINT = "Give the call more time: timeout=120.0 (seconds) in LiteLLMProvider(…) or update_config(…)."

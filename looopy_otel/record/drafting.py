@@ -22,6 +22,7 @@ from looopy_otel.core.identity import Identity
 from looopy_otel.core.messages import tool_to_dict
 from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
 from looopy_otel.core.semconv import SPAN_AGENT, SPAN_ATTEMPT, SPAN_ITERATION, SPAN_LLM, SPAN_TOOL
+from looopy_otel.core.snapshot import shape_of, snapshot, snapshot_messages, text_of
 from looopy_otel.core.types import (
     AgentResult,
     CallOutcome,
@@ -33,7 +34,6 @@ from looopy_otel.core.types import (
     RunOutcome,
     ToolResult,
 )
-from looopy_otel.record.snapshot import shape_of, snapshot, snapshot_messages, text_of
 
 _SPAN_NAMES: Mapping[type[Operation], str] = {
     AgentRun: SPAN_AGENT,

@@ -26,6 +26,7 @@ from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.guard import guard
 from looopy_otel.core.operation import AgentRun, LLMCall, Operation
 from looopy_otel.core.settings import Capture, Deployment, History
+from looopy_otel.core.snapshot import snapshot
 from looopy_otel.core.types import Json, LLMResponse
 from looopy_otel.mapping.start import start_attributes
 from looopy_otel.record.context import Activation, Ownership
@@ -38,7 +39,6 @@ from looopy_otel.record.drafting import (
     span_name,
     value_content,
 )
-from looopy_otel.record.snapshot import snapshot
 
 HandOver = Callable[[SpanContext, Draft], None]
 _PROPAGATOR = TraceContextTextMapPropagator()

@@ -164,7 +164,7 @@ def test_the_environment_is_read_only_in_config() -> None:
 BROAD_EXCEPT_HOMES = {"core/guard.py"}
 """Where `except Exception` may stand besides the places listed in `DATA_FAILURES`."""
 
-DATA_FAILURES = {"agent/tools.py", "record/snapshot.py"}
+DATA_FAILURES = {"agent/tools.py", "core/snapshot.py"}
 """Where a failure of the user's code becomes data."""
 
 

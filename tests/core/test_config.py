@@ -101,18 +101,47 @@ def test_the_same_langfuse_project_twice_is_one_destination() -> None:
     assert [d.name for d in resolve(environ=environ).destinations] == ["langfuse"]
 
 
+@pytest.mark.parametrize(
+    "twin",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://LF.example:443/api/public/otel"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://lf.example/api/public/otel/v1/traces"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://pk-lf-1:sk-lf-2@lf.example/api/public/otel"},
+    ],
+)
+def test_one_project_written_in_two_ways_is_one_destination(twin: dict[str, str]) -> None:
+    environ = {
+        **KEYS,
+        "LANGFUSE_BASE_URL": "https://lf.example",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization=basic%20{BASIC.partition(' ')[2]}",
+        **twin,
+    }
+    settings = resolve(Options(dialects={"otlp": "langfuse"}), environ)
+    assert [d.name for d in settings.destinations] == ["langfuse"]
+
+
+def test_credentials_in_a_url_become_a_header() -> None:
+    (otlp,) = resolve(Options(exporters="otlp", otlp_endpoint="http://u:p%40ss@c:4318"), {}).destinations
+    assert isinstance(otlp, HTTPDestination)
+    assert otlp.endpoint == "http://c:4318/v1/traces"
+    assert otlp.headers == {"authorization": "Basic " + b64encode(b"u:p@ss").decode()}
+    with pytest.raises(ConfigurationError) as raised:
+        resolve(Options(exporters="otlp", otlp_endpoint="ftp://u:s3cret@c"), {})
+    assert "s3cret" not in str(raised.value)
+
+
 def test_standard_otlp_variables() -> None:
     environ = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318",
         "OTEL_EXPORTER_OTLP_HEADERS": "x-a=1,x-b=two%20words",
         "OTEL_EXPORTER_OTLP_TIMEOUT": "3",
         "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
-        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.pem",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": __file__,
     }
     (otlp,) = resolve(environ=environ).destinations
     assert isinstance(otlp, HTTPDestination)
     assert otlp.headers == {"x-a": "1", "x-b": "two words"}
-    assert (otlp.timeout, otlp.gzip, otlp.certificate) == (3.0, False, "/ca.pem")
+    assert (otlp.timeout, otlp.gzip, otlp.certificate) == (3.0, False, __file__)
 
 
 def test_resource_and_deployment() -> None:
@@ -186,6 +215,18 @@ def test_dialects_are_chosen_by_destination() -> None:
         ({"exporters": "otlp", "dialects": {"langfuse": "seed"}}, {}, ["langfuse is not among the exporters (otlp)"]),
         ({"exporters": "otlp", "otlp_endpoint": "collector:4318"}, {}, ["OTLP endpoint", "http://"]),
         ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ["grpc", "looopy-otel[grpc]"]),
+        ({"exporters": "otlp", "otlp_endpoint": "http://c:abc"}, {}, ["'http://c:abc", "URL"]),
+        ({"exporters": "otlp", "otlp_endpoint": "http://c:99999"}, {}, ["http://c:99999", "URL"]),
+        ({"exporters": "otlp", "otlp_endpoint": "http://[::1"}, {}, ["http://[::1", "URL"]),
+        ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"}, ["/nowhere.pem", "no such file"]),
+        ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}, ["'deflate'", "gzip or none"]),
+        ({"exporters": "otlp", "otlp_headers": {"x y": "1"}}, {}, ["'x y'"]),
+        ({"exporters": "otlp", "otlp_headers": {"x": "a\nb"}}, {}, ["'x'", "one line"]),
+        ({"exporters": "otlp", "otlp_headers": {"x": 5}}, {}, ["'x'"]),
+        ({"exporters": "otlp", "otlp_headers": "a=b"}, {}, ["otlp_headers", "mapping"]),
+        ({"exporters": "otlp", "dialects": "seed"}, {}, ["dialects='seed'", "{'otlp': 'seed'}"]),
+        ({"environment": 5}, {}, ["environment=5", "text"]),
+        ({"release": 5, "service_version": 6}, {}, ["release=5", "service_version=6"]),
         ({}, {"OTEL_TRACES_SAMPLER": "sometimes"}, ["OTEL_TRACES_SAMPLER='sometimes'"]),
         ({}, {"OTEL_TRACES_SAMPLER_ARG": "2"}, ["OTEL_TRACES_SAMPLER_ARG='2'", "from 0 to 1"]),
         ({}, {"OTEL_RESOURCE_ATTRIBUTES": "abc"}, ["OTEL_RESOURCE_ATTRIBUTES", "key=value"]),

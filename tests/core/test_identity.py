@@ -62,7 +62,31 @@ def test_session_id_falls_back_to_the_task() -> None:
     assert Identity(task_id="t", session_id="s").effective_session_id == "s"
 
 
-@pytest.mark.parametrize("wrong", [{"tags": "beta"}, {"session_id": 5}, {"user_id": 5}, {"trace_name": b"x"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tags": "beta"}, {"session_id": 1.5}, {"user_id": True}, {"trace_name": b"x"}, {"metadata": ["a"]}],
+)
 def test_wrong_arguments_say_what_to_write(wrong: dict[str, object]) -> None:
     with pytest.raises(TypeError, match="must be a"):
         lo.session(**cast("Any", wrong))
+
+
+def test_numbers_as_ids_become_text() -> None:
+    with lo.session(7, user_id=42):
+        assert (current_identity().session_id, current_identity().user_id) == ("7", "42")
+
+
+def test_metadata_is_taken_as_it_is_now_whatever_is_in_it() -> None:
+    class Unprintable:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    rows = [1]
+    with lo.session(metadata=cast("Any", {1: "a", None: "b", "rows": rows, "odd": Unprintable()})):
+        rows.append(2)
+        assert current_identity().metadata == {
+            "1": "a",
+            "None": "b",
+            "rows": [1],
+            "odd": "<unprintable Unprintable: RuntimeError>",
+        }

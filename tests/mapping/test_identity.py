@@ -69,7 +69,6 @@ def test_metadata_keeps_scalars_and_writes_structures_as_json() -> None:
         "langfuse.trace.metadata.b": False,
         "langfuse.trace.metadata.d": '{"k":[1]}',
         "langfuse.trace.metadata.scope_": "mine",
-        "langfuse.trace.metadata.e": "[]",
     }
 
 

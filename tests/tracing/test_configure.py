@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from looopy_otel.store.sqlite import Store
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import looopy_otel as lo
 from looopy_otel.core.types import FlushResult
+from looopy_otel.store.sqlite import Store
 from tests.tracing.conftest import attributes
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -18,7 +19,6 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from looopy_otel.core.draft import Shape
 from looopy_otel.core.messages import message_to_dict
 from looopy_otel.core.types import Json, Message, MessageLike
 
@@ -29,6 +29,19 @@ MAX_TEXT_OF_OBJECT = 2_000
 
 _INT64 = range(-(2**63), 2**63)
 _TEXTUAL = (Decimal, UUID, PurePath)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What remains of content that is not recorded.
+
+    Attributes:
+        bytes: Length of the text in UTF-8, or of its JSON, approximately.
+        roles: The messages' roles in order; empty for content that is no conversation.
+    """
+
+    bytes: int
+    roles: tuple[str, ...] = ()
 
 
 class _Budget:

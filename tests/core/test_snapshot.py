@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from looopy_otel.core.draft import Shape
+from looopy_otel.core.snapshot import MAX_NODES, Shape, shape_of, snapshot, snapshot_messages
 from looopy_otel.core.types import Message, ToolCall
-from looopy_otel.record.snapshot import MAX_NODES, shape_of, snapshot, snapshot_messages
 
 
 class Colour(Enum):

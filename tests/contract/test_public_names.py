@@ -73,6 +73,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "ToolStartEvent",
         "Usage",
     ),
+    "looopy_otel.testing": ("CapturedSpans", "capture_spans"),
     "looopy_otel.providers": (
         "LiteLLM",
         "LiteLLMAPIError",

@@ -21,3 +21,7 @@ class MissingExtraError(LooopyError, ImportError):
 
 class StoreError(LooopyError):
     """The local store cannot be read or written, or a trace cannot be told. The message says what to do."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the local store's lock. Nothing was written; trying again later helps."""

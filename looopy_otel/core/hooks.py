@@ -35,6 +35,10 @@ class Handle(Protocol):
         """Says that a content, reasoning or tool-call delta arrived. The first one sets the time to first chunk."""
         ...
 
+    def revise(self, operation: Operation) -> None:
+        """Says that a middleware put another operation in the place of the announced one; this is what really runs."""
+        ...
+
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """Says how the operation ended; only the first call counts.
 
@@ -81,6 +85,9 @@ class _NoHandle:
         return {}
 
     def chunk(self) -> None:
+        return None
+
+    def revise(self, operation: Operation) -> None:
         return None
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:

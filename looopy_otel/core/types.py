@@ -316,7 +316,7 @@ class Stats:
     """The health of the pipeline since `configure()`.
 
     Attributes:
-        queued: Spans that the worker has not taken yet.
+        queued: Spans that have not been handed to all destinations yet.
         exported: Acknowledged spans, over all destinations.
         spooled: Spans on disk, over all destinations.
         dropped: Lost spans by reason, over all destinations.

@@ -62,7 +62,13 @@ async def perform(
     """
     exchange.tracing = tracing
     handle = exchange.handle = exchange.announce(operation)
-    chain = compose(middleware, lambda innermost: send(innermost, exchange))
+
+    async def innermost(asked: LLMCall) -> LLMResponse:
+        if asked is not operation:
+            handle.revise(asked)
+        return await send(asked, exchange)
+
+    chain = compose(middleware, innermost)
     try:
         response = cast("LLMResponse", await chain(operation))
     except BaseException as error:

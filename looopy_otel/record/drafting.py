@@ -278,7 +278,10 @@ def _call_outcome(response: LLMResponse | None, error: BaseException | None) -> 
         return "completed"
     if isinstance(error, GeneratorExit):
         return "abandoned"
-    return "cancelled" if isinstance(error, CANCELLATIONS) else "error"
+    if isinstance(error, CANCELLATIONS):
+        return "cancelled"
+    # A stream that broke off before anything came has no partial response to say so.
+    return "truncated" if getattr(error, "truncated", False) is True else "error"
 
 
 def _tool(operation: ToolRun, ending: Ending) -> ToolDraft:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opentelemetry.context import get_current
@@ -24,10 +24,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from looopy_otel.core import hooks
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.guard import guard
-from looopy_otel.core.operation import AgentRun, LLMCall, Operation
+from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation
 from looopy_otel.core.settings import Capture, Deployment, History
 from looopy_otel.core.snapshot import snapshot
-from looopy_otel.core.types import Json, LLMResponse
+from looopy_otel.core.types import Json, LLMResponse, MessageLike
 from looopy_otel.mapping.start import start_attributes
 from looopy_otel.record.context import Activation, Ownership
 from looopy_otel.record.drafting import (
@@ -87,7 +87,7 @@ class SpanRecorder:
         self._metadata: dict[str, Json] = _metadata(operation)
         self._error: BaseException | None = None
         self._ended = False
-        self._seen_messages = 0
+        self._conversation: Sequence[MessageLike] = ()
         self._first_chunk: float | None = None
         self._start_time = time.time_ns()
         self._started = time.perf_counter_ns()
@@ -120,6 +120,12 @@ class SpanRecorder:
         """Notes the time to the first chunk; later calls cost nothing."""
         if self._first_chunk is None:
             self._first_chunk = (time.perf_counter_ns() - self._started) / 1e9
+
+    def revise(self, operation: Operation) -> None:
+        """Records another operation than the announced one; identity stays that of the span's start."""
+        with guard("record.revise"):
+            self._operation = replace(operation, identity=self._operation.identity)
+            self._input = input_content(operation, self._capture_content)
 
     def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Adds facts; what is given replaces what is known, metadata is merged."""
@@ -187,22 +193,31 @@ class SpanRecorder:
         self._recording.hand_over(self._span.get_span_context(), draft)
 
     def _kept_input(self, result: object) -> Content:
-        """The input, or with ``history="delta"`` what is new in it, unless the call is the last one of its run."""
-        operation, run = self._operation, self._run()
-        if self._recording.history == "full" or not isinstance(operation, LLMCall) or run is None:
+        """The input; with ``history="delta"`` what is new in it, and the whole conversation on the run."""
+        if self._recording.history == "full":
             return self._input
-        seen, run._seen_messages = run._seen_messages, len(operation.messages)
+        if self._conversation:
+            return messages_content(self._conversation, self._capture_content)
+        operation, run = self._operation, self._run_of_turn()
+        if not isinstance(operation, LLMCall) or run is None:
+            return self._input
+        before, run._conversation = run._conversation, operation.messages
         last = not isinstance(result, LLMResponse) or result.finished
-        return self._input if last else messages_content(operation.messages[seen:], self._capture_content)
+        new = _continuation(before, operation.messages)
+        return self._input if last or not new else messages_content(new, self._capture_content)
 
-    def _run(self) -> SpanRecorder | None:
-        """The recorder of the agent run that this operation belongs to."""
-        recorder: object = self
-        while isinstance(recorder, SpanRecorder):
-            if isinstance(recorder._operation, AgentRun):
-                return recorder
-            recorder = recorder._parent
-        return None
+    def _run_of_turn(self) -> SpanRecorder | None:
+        """The recorder of the run that this operation is a direct part of a turn of; a tool's own calls are not."""
+        turn = self._parent
+        if not isinstance(turn, SpanRecorder) or not isinstance(turn._operation, Iteration):
+            return None
+        run = turn._parent
+        return run if isinstance(run, SpanRecorder) and isinstance(run._operation, AgentRun) else None
+
+
+def _continuation(before: Sequence[MessageLike], messages: Sequence[MessageLike]) -> Sequence[MessageLike]:
+    """What follows `before` in `messages`; nothing where `messages` does not begin with it (it was cut or changed)."""
+    return messages[len(before) :] if list(messages[: len(before)]) == list(before) else ()
 
 
 def _metadata(operation: Operation) -> dict[str, Json]:

@@ -49,6 +49,9 @@ class Recorded:
     def chunk(self) -> None:
         self.chunks += 1
 
+    def revise(self, operation: Operation) -> None:
+        self.revised = operation
+
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         assert self.task is asyncio.current_task(), f"{self.name} ended in another task than it started in"
         self.ends.append((result, error))

@@ -33,6 +33,9 @@ class RememberedHandle:
     def chunk(self) -> None:
         self.chunks += 1
 
+    def revise(self, operation: Operation) -> None:
+        self.revised = operation
+
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         self.ends.append((result, error))
         self.said = f"{result!r} {error!r} {error}"

@@ -175,7 +175,7 @@ def failure_of(error: BaseException | None) -> Failure | None:
 def _type_of(error: BaseException) -> str:
     """The status code of an API error, as the conventions ask for it; else the exception's class."""
     status = getattr(error, "status", None) or getattr(error, "status_code", None)
-    return str(status) if isinstance(status, int) and 100 <= status < 600 else type(error).__qualname__
+    return str(status) if isinstance(status, int) and 400 <= status < 600 else type(error).__qualname__
 
 
 def _common(operation: Operation, ending: Ending, output: Content, failure: Failure | None = None) -> _Common:

@@ -34,7 +34,8 @@ from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
-from looopy_otel.core.settings import Capture, Dialect, History, Options, Settings
+from looopy_otel.core.settings import Capture, CustomDestination, Dialect, History, Options, Settings
+from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import DestinationStats, FlushResult, Stats
 from looopy_otel.export.build import build_destination
 from looopy_otel.export.processor import DraftProcessor
@@ -300,7 +301,7 @@ def _milliseconds(seconds: float) -> int:
 
 def _resource(settings: Settings) -> Resource:
     deployment = settings.deployment
-    attributes: dict[str, Any] = {
+    attributes: dict[str, str] = {
         SERVICE_INSTANCE_ID: str(uuid4()),
         **settings.resource_attributes,
         TELEMETRY_SDK_LANGUAGE: "python",
@@ -313,7 +314,7 @@ def _resource(settings: Settings) -> Resource:
     if deployment.environment:
         attributes[DEPLOYMENT_ENVIRONMENT] = deployment.environment
     # `Resource.create` would read the environment again, and start threads for its detectors.
-    return Resource(attributes)
+    return Resource({name: valid_text(value) for name, value in attributes.items()})
 
 
 def _no_limits() -> SpanLimits:
@@ -339,7 +340,9 @@ def _worker(settings: Settings) -> Worker:
         price=price,
         render=rendered,
         is_own=is_own,
+        # One after the other: a user's own exporter, which may take its time, comes last.
         destinations=[
-            build_destination(destination, settings.spool_directory) for destination in settings.destinations
+            build_destination(destination, settings.spool_directory)
+            for destination in sorted(settings.destinations, key=lambda one: isinstance(one, CustomDestination))
         ],
     )

@@ -61,6 +61,8 @@ class AgentWork:
 
     def _identity(self, request: Request) -> Identity:
         outer = current_identity()
+        if request.resumed is not None:
+            outer = _with_kept_facts(outer, request.resumed)
         return replace(
             outer,
             agent_id=self._blueprint.agent_id,
@@ -96,3 +98,15 @@ class AgentWork:
             metadata=saved.metadata,
             resumed=saved,
         )
+
+
+def _with_kept_facts(identity: Identity, saved: Checkpoint) -> Identity:
+    """The identity of this place, with what a checkpoint tells of the trace that its run belonged to."""
+    return replace(
+        identity,
+        tags=tuple(dict.fromkeys((*saved.tags, *identity.tags))),
+        metadata={**identity.metadata, **saved.trace_metadata},
+        # A resumption inside another trace keeps that one's name.
+        trace_name=identity.trace_name or saved.trace_name,
+        project=identity.project or saved.project,
+    )

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from looopy_otel.agent.plain import Facts, Text
+from looopy_otel.core.text import valid_text
+
 
 class Artifact(BaseModel):
     """A document that a tool wrote.
@@ -25,12 +28,12 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    artifact_id: str
-    task_id: str
-    name: str
-    content: str = ""
-    mime_type: str = "text/plain"
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    artifact_id: Text
+    task_id: Text
+    name: Text
+    content: Text = ""
+    mime_type: Text = "text/plain"
+    metadata: Facts = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -102,7 +105,7 @@ class InMemoryArtifactStore:
         artifact = self._artifacts.get(artifact_id)
         if artifact is None:
             raise LookupError(f"there is no artifact {artifact_id!r}")
-        longer = artifact.model_copy(update={"content": artifact.content + content})
+        longer = artifact.model_copy(update={"content": valid_text(artifact.content + content)})
         self._artifacts[artifact_id] = longer
         return longer
 

@@ -12,9 +12,9 @@ from looopy_otel.agent.events import Detail
 from looopy_otel.agent.ledger import Ledger
 from looopy_otel.agent.sink import EventSink
 from looopy_otel.agent.state import Checkpoint, StateStore
-from looopy_otel.agent.toolbox import Toolbox
+from looopy_otel.agent.toolbox import OfferedTools, Toolbox
 from looopy_otel.core.operation import CallNext, Middleware, Operation, compose
-from looopy_otel.core.types import LLMProvider, MessageLike, ToolLike
+from looopy_otel.core.types import LLMProvider, MessageLike
 
 R = TypeVar("R")
 
@@ -64,7 +64,7 @@ class RunScope:
     request: Request
     sink: EventSink
     ledger: Ledger
-    tools: Sequence[ToolLike]
+    offered: OfferedTools
 
     async def through_middleware(self, operation: Operation, innermost: CallNext, expected: type[R]) -> R:
         """Runs an operation through the agent's middleware.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,8 @@ class Budget:
     """Stops a run before the call that it has no means left for. Works untraced.
 
     In a loop's ``middleware`` it counts per run, sub-agents included, and also stops these; one `Budget` may serve any
-    number of concurrent runs. In a provider's ``middleware`` it counts that provider's calls: per run where there is
+    number of concurrent runs. Calls that a tool makes on a provider by itself are not the loop's: they count only in a
+    `Budget` of that provider. In a provider's ``middleware`` it counts that provider's calls: per run where there is
     one, else over the budget's life. The calls that spent the means are finished, never cut off.
 
     Args:
@@ -53,11 +54,13 @@ class Budget:
             "max_tool_calls": max_tool_calls,
             "max_seconds": max_seconds,
         }
-        # Through str: Decimal(0.1) is 0.1000000000000000055…
-        self._limits = {name: Decimal(str(value)) for name, value in given.items() if value is not None}
-        wrong = [name for name, value in self._limits.items() if not value > 0]
-        if wrong or not self._limits:
-            raise ConfigurationError(f"Budget: {', '.join(wrong)} must be > 0" if wrong else "Budget: give a limit")
+        limits = {name: _number(value) for name, value in given.items() if value is not None}
+        wrong = [f"{name}={given[name]!r}" for name, value in limits.items() if value is None or not value > 0]
+        if wrong or not limits:
+            raise ConfigurationError(
+                f"Budget: {', '.join(wrong)} must be a number > 0" if wrong else "Budget: give a limit"
+            )
+        self._limits = {name: value for name, value in limits.items() if value is not None}
         if on_unknown_cost not in ("warn", "stop"):
             raise ConfigurationError(f"Budget: on_unknown_cost={on_unknown_cost!r} must be 'warn' or 'stop'")
         self._on_unknown_cost = on_unknown_cost
@@ -132,3 +135,15 @@ class Budget:
         ledger = Ledger()
         ledger.limits.append(self)
         return ledger
+
+
+def _number(value: object) -> Decimal | None:
+    """The value as a number; None for what is none, or not a number (NaN)."""
+    if isinstance(value, bool):
+        return None
+    try:
+        # Through str: Decimal(0.1) is 0.1000000000000000055…
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return None if number.is_nan() else number

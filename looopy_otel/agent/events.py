@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from looopy_otel.agent.artifacts import Artifact
+from looopy_otel.agent.plain import Facts, Text, Value
+from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import ToolCall
 from looopy_otel.core.usage import Usage
 
@@ -24,6 +26,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def _well_formed_calls(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(*map(valid_text, (call.id, call.name, call.arguments))) for call in calls)
+
+
 class _Event(BaseModel):
     """What every event has.
 
@@ -35,8 +41,8 @@ class _Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task_id: str
-    context_id: str
+    task_id: Text
+    context_id: Text
     timestamp: datetime = Field(default_factory=now)
 
 
@@ -51,7 +57,7 @@ class TaskStatus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state: TaskState
-    message: str | None = None
+    message: Text | None = None
 
 
 class TaskEvent(_Event):
@@ -65,10 +71,10 @@ class TaskEvent(_Event):
     """
 
     kind: Literal["task"] = "task"
-    id: str
+    id: Text
     status: TaskStatus = TaskStatus(state="submitted")
-    parent_task_id: str | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    parent_task_id: Text | None = None
+    metadata: Facts = Field(default_factory=dict)
 
 
 class StatusUpdateEvent(_Event):
@@ -84,7 +90,7 @@ class StatusUpdateEvent(_Event):
     kind: Literal["status-update"] = "status-update"
     status: TaskStatus
     final: bool = False
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: Facts = Field(default_factory=dict)
 
     @property
     def message(self) -> str | None:
@@ -111,14 +117,14 @@ class ContentDeltaEvent(_Event):
     """A piece of the answer's text."""
 
     kind: Literal["content-delta"] = "content-delta"
-    text: str
+    text: Text
 
 
 class ThoughtStreamEvent(_Event):
     """A piece of the model's reasoning text."""
 
     kind: Literal["thought-stream"] = "thought-stream"
-    text: str
+    text: Text
 
 
 class ToolStartEvent(_Event):
@@ -131,9 +137,9 @@ class ToolStartEvent(_Event):
     """
 
     kind: Literal["tool-start"] = "tool-start"
-    tool_call_id: str
-    tool_name: str
-    arguments: dict[str, Any] | str
+    tool_call_id: Text
+    tool_name: Text
+    arguments: Facts | Text
 
 
 class ToolCompleteEvent(_Event):
@@ -148,11 +154,11 @@ class ToolCompleteEvent(_Event):
     """
 
     kind: Literal["tool-complete"] = "tool-complete"
-    tool_call_id: str
-    tool_name: str
+    tool_call_id: Text
+    tool_name: Text
     success: bool
-    result: Any = None
-    error_type: str | None = None
+    result: Value = None
+    error_type: Text | None = None
 
 
 class LLMUsageEvent(_Event):
@@ -165,7 +171,7 @@ class LLMUsageEvent(_Event):
     """
 
     kind: Literal["llm-usage"] = "llm-usage"
-    model: str | None = None
+    model: Text | None = None
     usage: Usage | None = None
     cost: Decimal | None = None
 
@@ -181,10 +187,10 @@ class ContentCompleteEvent(_Event):
     """
 
     kind: Literal["content-complete"] = "content-complete"
-    content: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    finish_reason: str | None = None
-    model: str | None = None
+    content: Text = ""
+    tool_calls: Annotated[tuple[ToolCall, ...], AfterValidator(_well_formed_calls)] = ()
+    finish_reason: Text | None = None
+    model: Text | None = None
 
 
 AgentEvent: TypeAlias = Annotated[

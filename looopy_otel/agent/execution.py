@@ -18,12 +18,14 @@ from looopy_otel.agent.plain import plain
 from looopy_otel.agent.sink import EventSink
 from looopy_otel.agent.state import Checkpoint
 from looopy_otel.agent.tool_calls import run_tools
+from looopy_otel.agent.toolbox import OfferedTools
 from looopy_otel.core.background import GRACE
 from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import Handle, announce
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.messages import message_to_dict
 from looopy_otel.core.operation import AgentRun, Iteration
+from looopy_otel.core.snapshot import text_of as text_of_error
 from looopy_otel.core.types import AgentResult, IterationResult, MessageLike, RunOutcome
 
 _STATES: dict[RunOutcome, TaskState] = {"completed": "completed", "cancelled": "canceled"}
@@ -38,7 +40,7 @@ class Execution:
         self._request = request
         self._sink = EventSink(log, request.task_id, context_id, request.detail)
         self._ledger = open_ledger()
-        self._scope = RunScope(blueprint, request, self._sink, self._ledger, ())
+        self._scope = RunScope(blueprint, request, self._sink, self._ledger, OfferedTools())
         self._handle: Handle
         self._earlier = 0 if request.resumed is None else request.resumed.iterations
         self._iterations = 0
@@ -52,9 +54,7 @@ class Execution:
             BaseException: What ended the run early, budgets and the limit of turns excepted.
         """
         request = self._request
-        self._sink.add(
-            TaskEvent, id=request.task_id, parent_task_id=request.parent_task_id, metadata=dict(request.metadata)
-        )
+        self._sink.add(TaskEvent, id=request.task_id, parent_task_id=request.parent_task_id, metadata=request.metadata)
         operation = AgentRun(
             agent_id=self._blueprint.agent_id,
             task_id=request.task_id,
@@ -73,18 +73,33 @@ class Execution:
             raise
         except BudgetExceededError as error:
             await self._end_early(self._result("budget_exceeded", str(error)), error, raised=None)
+        except (KeyboardInterrupt, SystemExit) as error:
+            await self._end_early(self._result("cancelled", f"{type(error).__name__} in the run"), error, raised=error)
+            raise
+        except GeneratorExit as error:
+            # The event loop was closed under the run: nothing can be awaited any more.
+            self._handle.end(self._result("cancelled", "the event loop of the run is gone"), error=error)
+            raise
         except BaseException as error:
-            await self._end_early(self._result("failed", str(error) or type(error).__name__), error, raised=error)
+            await self._end_early(
+                self._result("failed", text_of_error(error) or type(error).__name__), error, raised=error
+            )
             raise
         else:
             self._handle.end(result)
             self._close(result, None, None)
 
     async def _performed(self, operation: AgentRun) -> AgentResult:
-        self._scope = replace(self._scope, tools=self._blueprint.toolbox.tools())
+        self._scope = replace(self._scope, offered=self._blueprint.toolbox.offer())
         await self._save("working")
         self._sink.add(StatusUpdateEvent, status=TaskStatus(state="working"))
-        result = await self._scope.through_middleware(operation, self._iterate, AgentResult)
+
+        async def innermost(asked: AgentRun) -> AgentResult:
+            if asked is not operation:
+                self._handle.revise(asked)
+            return await self._iterate(asked)
+
+        result = await self._scope.through_middleware(operation, innermost, AgentResult)
         result = replace(result, task_id=self._request.task_id, trace_id=self._handle.trace_id)
         await self._save(_STATES.get(result.outcome, "failed"))
         return result
@@ -105,12 +120,14 @@ class Execution:
         self, number: int, before: Sequence[MessageLike], new: Sequence[MessageLike]
     ) -> IterationResult:
         self._iterations += 1
-        asked = (*before, *new)
+        conversation = (*before, *new)
 
-        async def innermost(operation: Iteration) -> IterationResult:
-            nonlocal asked
-            asked = (*before, *operation.messages)
-            response = await ask_model(self._scope, asked)
+        async def innermost(asked: Iteration) -> IterationResult:
+            nonlocal conversation
+            if asked is not operation:
+                handle.revise(asked)
+            conversation = (*before, *asked.messages)
+            response = await ask_model(self._scope, conversation)
             # Kept at once, for a run that ends while its tools run.
             self._output = text_of(response.message.content) or self._output
             tool_messages = await run_tools(self._scope, response.message.tool_calls)
@@ -124,7 +141,7 @@ class Execution:
             handle.end(None, error=error)
             raise
         handle.end(result)
-        self._conversation = (*asked, result.message, *result.tool_messages)
+        self._conversation = (*conversation, result.message, *result.tool_messages)
         self._output = text_of(result.message.content) or self._output
         return result
 
@@ -172,23 +189,26 @@ class Execution:
         store, request = self._blueprint.state_store, self._request
         if store is None:
             return
-        messages = [message_to_dict(message) for message in self._conversation]
         identity = current_identity()
-        checkpoint = Checkpoint(
-            task_id=request.task_id,
-            agent_id=self._blueprint.agent_id,
-            session_id=identity.session_id,
-            user_id=identity.user_id,
-            parent_task_id=request.parent_task_id,
-            state=state,
-            messages=cast("list[dict[str, Any]]", plain(messages)),
-            iterations=self._earlier + self._iterations,
-            output=self._output,
-            metadata=cast("dict[str, Any]", plain(dict(request.metadata))),
-            trace=self._trace(),
-            created_at=now() if request.resumed is None else request.resumed.created_at,
-        )
-        await store.save(checkpoint)
+        facts = {
+            "task_id": request.task_id,
+            "agent_id": self._blueprint.agent_id,
+            "session_id": identity.session_id,
+            "user_id": identity.user_id,
+            "tags": identity.tags,
+            "trace_metadata": identity.metadata,
+            "trace_name": identity.trace_name,
+            "project": identity.project,
+            "parent_task_id": request.parent_task_id,
+            "state": state,
+            "messages": [message_to_dict(message) for message in self._conversation],
+            "iterations": self._earlier + self._iterations,
+            "output": self._output,
+            "metadata": request.metadata,
+            "trace": self._trace(),
+        }
+        created_at = now() if request.resumed is None else request.resumed.created_at
+        await store.save(Checkpoint(**cast("dict[str, Any]", plain(facts)), created_at=created_at))
 
     async def _mark(self, state: TaskState) -> None:
         """Says in the store how the task ended; the last checkpoint, from which it can be resumed, stays otherwise."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack, cast, get_args
+from typing import Any, TypedDict, Unpack
 
 from looopy_otel.agent.agent_work import AgentWork
 from looopy_otel.agent.artifacts import ArtifactStore
 from looopy_otel.agent.blueprint import Blueprint, Request
 from looopy_otel.agent.conversation import new_task_id, opening_messages
 from looopy_otel.agent.events import Detail
+from looopy_otel.agent.loop_arguments import check_run, problems_of_loop
 from looopy_otel.agent.run import Run
 from looopy_otel.agent.state import StateStore
 from looopy_otel.agent.stream import AgentStream
@@ -73,17 +74,21 @@ class AgentLoop:
         tool_timeout: float | None = None,
         tracing: bool = True,
     ) -> None:
-        problems = [
-            problem
-            for wrong, problem in (
-                (not agent_id, "agent_id must not be empty"),
-                (not callable(getattr(llm_provider, "call", None)), "llm_provider must be an LLMProvider"),
-                (max_iterations < 1, f"max_iterations={max_iterations} must be at least 1"),
-                (tool_timeout is not None and not tool_timeout > 0, f"tool_timeout={tool_timeout} must be > 0 seconds"),
-                (not all(map(callable, middleware)), "middleware must be callables: async (operation, call_next)"),
+        problems = list(
+            problems_of_loop(
+                {
+                    "agent_id": agent_id,
+                    "llm_provider": llm_provider,
+                    "tool_providers": tool_providers,
+                    "task_state_store": task_state_store,
+                    "artifact_store": artifact_store,
+                    "system_prompt": system_prompt,
+                    "max_iterations": max_iterations,
+                    "tool_timeout": tool_timeout,
+                    "middleware": middleware,
+                }
             )
-            if wrong
-        ]
+        )
         if problems:
             raise ConfigurationError("AgentLoop: " + "; ".join(problems))
         self._blueprint = Blueprint(
@@ -139,10 +144,17 @@ class AgentLoop:
             ValueError: If the prompt is empty, a message has no role, or an option is out of range.
             TypeError: If the prompt is neither text nor messages, or an id is no string.
         """
-        _check(
-            {"task_id": task_id, "session_id": session_id, "user_id": user_id, "parent_task_id": parent_task_id},
-            max_iterations,
-            detail,
+        check_run(
+            {
+                "task_id": task_id,
+                "session_id": session_id,
+                "user_id": user_id,
+                "parent_task_id": parent_task_id,
+                "system_prompt": system_prompt,
+                "max_iterations": max_iterations,
+                "metadata": metadata,
+                "detail": detail,
+            }
         )
         system = self._blueprint.system_prompt if system_prompt is None else system_prompt
         request = Request(
@@ -159,12 +171,15 @@ class AgentLoop:
         return AgentStream(Run(AgentWork(self._blueprint, request)), request.task_id)
 
     def resume(self, task_id: str, *, max_iterations: int | None = None, detail: Detail = "task") -> AgentStream:
-        """Prepares a run that goes on from a task's last checkpoint, in a new trace linked to the first.
+        """Prepares a run that goes on from a task's last checkpoint.
 
-        A turn that was under way when the task ended is taken again. `max_iterations` counts this run's turns.
+        Its span is linked to that of the first run. It begins a new trace; inside an open span, such as that of the
+        request that resumes, it is a part of that span's trace. A turn that was under way when the task ended is taken
+        again. `max_iterations` counts this run's turns.
 
         Args:
-            task_id: The task, saved by an agent of this id. It keeps its session, user and metadata.
+            task_id: The task, saved by an agent of this id. It keeps its session, user, tags and metadata, and the
+                trace's name where no other is open.
             max_iterations: In the place of the agent's.
             detail: As for `execute`.
 
@@ -176,7 +191,7 @@ class AgentLoop:
             ConfigurationError: If this agent has no state store.
             ValueError: If an option is out of range.
         """
-        _check({"task_id": task_id}, max_iterations, detail)
+        check_run({"task_id": task_id, "max_iterations": max_iterations, "detail": detail})
         if self._blueprint.state_store is None:
             raise ConfigurationError("resume() needs AgentLoop(task_state_store=…)")
         request = Request(
@@ -204,7 +219,7 @@ class AgentLoop:
 
         The run happens on a background thread. Ctrl-C cancels it and waits for its end, five seconds at most.
         """
-        return run_blocking(self.execute(prompt_or_messages, **options).finish)
+        return run_blocking(lambda: self.execute(prompt_or_messages, **options).finish())
 
     def as_tool(self, *, name: str | None = None, description: str | None = None) -> SubAgentTool:
         """Makes this agent a tool of another one: ``AgentLoop(tool_providers=[researcher.as_tool()], …)``.
@@ -220,13 +235,3 @@ class AgentLoop:
             return await self.arun(prompt, parent_task_id=context.task_id)
 
         return SubAgentTool(self.agent_id, ask, name, description)
-
-
-def _check(ids: Mapping[str, Any], max_iterations: int | None, detail: str) -> None:
-    for name, value in ids.items():
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, not {type(value).__name__}; write {name}=str(…)")
-    if max_iterations is not None and max_iterations < 1:
-        raise ValueError(f"max_iterations={max_iterations} must be at least 1")
-    if detail not in cast("tuple[str, ...]", get_args(Detail)):
-        raise ValueError(f"detail={detail!r} must be 'task' or 'full'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -39,22 +39,24 @@ async def ask_model(scope: RunScope, messages: Sequence[MessageLike]) -> LLMResp
 
     Raises:
         BudgetExceededError: If a budget refuses the call; then no request is made.
+        ProviderProtocolError: If the provider gives no stream, or cannot take what a middleware put into the call.
         Exception: What the provider or a middleware raised.
     """
-    provider = scope.blueprint.provider
     operation = LLMCall(
         messages=tuple(messages),
-        model=provider.model,
-        tools=scope.tools,
+        model=_model_of(scope.blueprint.provider),
+        tools=scope.offered.tools,
         stream=True,
         session_id=current_identity().effective_session_id,
         metadata=scope.request.metadata,
         emit=scope.sink.emit,
     )
 
-    async def innermost(operation: LLMCall) -> LLMResponse:
+    async def innermost(asked: LLMCall) -> LLMResponse:
+        wanted = _changes(operation, asked)
+        _check_taken(scope.blueprint.provider, wanted)
         scope.ledger.admit("LLM")
-        return await _call(scope, operation)
+        return await _call(scope, asked, wanted)
 
     response = await scope.through_middleware(operation, innermost, LLMResponse)
     scope.sink.add(
@@ -67,13 +69,39 @@ async def ask_model(scope: RunScope, messages: Sequence[MessageLike]) -> LLMResp
     return response
 
 
-async def _call(scope: RunScope, operation: LLMCall) -> LLMResponse:
+def _model_of(provider: LLMProvider) -> str:
+    """The model that a provider names; a call has one on its span in any case."""
+    return str(getattr(provider, "model", None) or "unknown")
+
+
+def _changes(operation: LLMCall, asked: LLMCall) -> dict[str, Any]:
+    """What a middleware put into the call beyond the arguments that every provider takes."""
+    return {
+        name: getattr(asked, name)
+        for name in ("model", "parameters", "tool_choice", "response_format")
+        if getattr(asked, name) != getattr(operation, name)
+    }
+
+
+def _check_taken(provider: LLMProvider, wanted: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(provider.call).parameters.values() if wanted else ()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    missing = wanted.keys() - {parameter.name for parameter in parameters}
+    if missing:
+        raise ProviderProtocolError(
+            f"a middleware changed {', '.join(sorted(missing))} of an LLM call, which {type(provider).__name__}.call() "
+            f"does not take; give it the keyword arguments {', '.join(f'{name}=None' for name in sorted(missing))}"
+        )
+
+
+async def _call(scope: RunScope, operation: LLMCall, wanted: Mapping[str, Any]) -> LLMResponse:
     provider = scope.blueprint.provider
     # A provider that announces its own calls knows what the loop does not: its system, its parameters, its server.
     handle = NO_HANDLE if getattr(provider, "announces_calls", False) else announce(operation)
     gathered = _Gathered()
     try:
-        await _gather(provider, operation, handle, gathered)
+        await _gather(provider, operation, wanted, handle, gathered)
         response = gathered.response(type(provider).__name__)
     except BaseException as error:
         partial = gathered.partial(_outcome(error))
@@ -92,8 +120,10 @@ def _outcome(error: BaseException) -> CallOutcome:
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
 
 
-async def _gather(provider: LLMProvider, operation: LLMCall, handle: Handle, gathered: _Gathered) -> None:
-    async with _events(provider, operation) as events:
+async def _gather(
+    provider: LLMProvider, operation: LLMCall, wanted: Mapping[str, Any], handle: Handle, gathered: _Gathered
+) -> None:
+    async with _events(provider, operation, wanted) as events:
         async for event in events:
             if isinstance(event, ContentDelta | ThoughtStream | ToolCallEvent):
                 handle.chunk()
@@ -102,14 +132,15 @@ async def _gather(provider: LLMProvider, operation: LLMCall, handle: Handle, gat
 
 
 @asynccontextmanager
-async def _events(provider: LLMProvider, operation: LLMCall) -> AsyncGenerator[AsyncIterator[StreamEvent]]:
-    asked = {"tool_choice": operation.tool_choice, "response_format": operation.response_format}
+async def _events(
+    provider: LLMProvider, operation: LLMCall, wanted: Mapping[str, Any]
+) -> AsyncGenerator[AsyncIterator[StreamEvent]]:
     call: Any = provider.call(
         messages=operation.messages,
         tools=operation.tools or None,
         session_id=operation.session_id,
         metadata=operation.metadata or None,
-        **{name: value for name, value in asked.items() if value is not None},
+        **wanted,
     )
     if not hasattr(call, "__aiter__"):
         if inspect.iscoroutine(call):

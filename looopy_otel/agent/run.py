@@ -64,6 +64,9 @@ class Run:
         with self._lock:
             if self._task is None and not self.log.closed:
                 self._start(asyncio.get_running_loop())
+        if self._task is not None and self._loop is not None and self._loop.is_closed():
+            # Closed under the run, without cancelling its task: nothing happens there any more.
+            self._finished(self._task)
         return token
 
     def leave(self, token: int) -> None:

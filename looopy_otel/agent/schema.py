@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_json
 
 from looopy_otel.agent.docstring import parse_docstring
 from looopy_otel.agent.errors import InvalidArgumentsError, ToolSignatureError
+from looopy_otel.agent.signature import resolved_parameters, takes_context
+from looopy_otel.agent.tool_arguments import decode_arguments, shortened
 from looopy_otel.agent.tool_context import ToolContext
 from looopy_otel.core.types import ToolDefinition
 
+E = TypeVar("E")
+
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What OpenAI's API takes as a function's name."""
+
+
+class _Open(BaseModel, Generic[E]):
+    """Takes arguments that are not named, all of one type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    # https://docs.pydantic.dev/latest/concepts/models/#extra-data
+    __pydantic_extra__: dict[str, E]  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +44,18 @@ class FunctionSchema:
         definition: The tool as the model is told of it.
         model: Validates the arguments; its fields are named ``p0``, ``p1``, … and aliased to the parameters' names,
             so that a parameter may be called ``schema`` or ``_x``.
-        parameters: Field names to the function's parameters.
-        context_parameters: Names of the parameters that take the `ToolContext`.
+        parameters: The function's parameters in order, each with its field's name; without one, the parameter takes
+            the `ToolContext`.
     """
 
     definition: ToolDefinition
     model: type[BaseModel]
-    parameters: Mapping[str, inspect.Parameter]
-    context_parameters: tuple[str, ...] = ()
+    parameters: Sequence[tuple[inspect.Parameter, str | None]]
+
+    @property
+    def context_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that take the `ToolContext`."""
+        return tuple(parameter.name for parameter, field in self.parameters if field is None)
 
     def bind(self, arguments: str, context: ToolContext) -> tuple[list[Any], dict[str, Any]]:
         """Validates a model's arguments.
@@ -48,33 +65,42 @@ class FunctionSchema:
             context: What goes to the parameters annotated ``ToolContext``.
 
         Returns:
-            Positional and keyword arguments for the function. What the model left out is left to the function.
+            Positional and keyword arguments for the function. What the model left out is left to the function, unless
+            its default is one of pydantic's fields.
 
         Raises:
             InvalidArgumentsError: Naming every argument that is wrong, missing or unknown.
         """
         values = self._validated(arguments)
         positional: list[Any] = []
-        named: dict[str, Any] = dict.fromkeys(self.context_parameters, context) | (values.model_extra or {})
-        for field, parameter in self.parameters.items():
+        named: dict[str, Any] = dict(values.model_extra or {})
+        for parameter, field in self.parameters:
+            given = (
+                field is None or field in values.model_fields_set or _has_field_default(self.model, field, parameter)
+            )
+            value = context if field is None else getattr(values, field)
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 # Those that were left out before this one have defaults, which then must be spelled out.
-                positional.append(getattr(values, field) if field in values.model_fields_set else parameter.default)
-            elif field in values.model_fields_set:
-                named[parameter.name] = getattr(values, field)
+                positional.append(value if given else parameter.default)
+            elif given:
+                named[parameter.name] = value
         return positional, named
 
     def _validated(self, arguments: str) -> BaseModel:
-        try:
-            decoded = json.loads(arguments.strip() or "{}")
-        except ValueError as error:
-            raise InvalidArgumentsError(f"the arguments are not JSON ({error}): {_shortened(arguments)}") from None
-        if not isinstance(decoded, dict):
-            raise InvalidArgumentsError(f"the arguments must be a JSON object, not {_shortened(arguments)}")
+        decoded = decode_arguments(arguments)
+        hidden = [repr(name) for name in self.context_parameters if name in decoded]
+        if hidden:
+            raise InvalidArgumentsError(f"unknown argument {', '.join(hidden)}")
         try:
             return self.model.model_validate(decoded)
         except ValidationError as error:
             raise InvalidArgumentsError("; ".join(map(_problem, error.errors(include_url=False)))) from None
+
+
+def _has_field_default(model: type[BaseModel], field: str, parameter: inspect.Parameter) -> bool:
+    """True when the default stands in a ``Field(…)``, of which the function itself knows nothing."""
+    own = parameter.default is parameter.empty or isinstance(parameter.default, FieldInfo)
+    return own and not model.model_fields[field].is_required()
 
 
 def function_schema(function: Callable[..., Any]) -> FunctionSchema:
@@ -84,25 +110,25 @@ def function_schema(function: Callable[..., Any]) -> FunctionSchema:
         ToolSignatureError: If it cannot be a tool: no usable name, ``*args``, a generator, an annotation that cannot
             be resolved or that JSON cannot say.
     """
-    name, signature = _name(function), _signature(function)
+    name = _name(function)
     documented = parse_docstring(inspect.getdoc(_documented(function)))
-    context_parameters: list[str] = []
-    parameters: dict[str, inspect.Parameter] = {}
+    parameters: list[tuple[inspect.Parameter, str | None]] = []
     fields: dict[str, Any] = {}
-    extra = "forbid"
-    for parameter in signature.parameters.values():
+    extra: Any = None
+    for parameter in _parameters(name, function):
         if parameter.kind is parameter.VAR_POSITIONAL:
             raise ToolSignatureError(f"{name}: a model names its arguments, so *{parameter.name} cannot be filled")
         if parameter.kind is parameter.VAR_KEYWORD:
-            extra = "allow"
-        elif _takes_context(parameter):
-            context_parameters.append(parameter.name)
+            extra = _annotation(parameter)
+        elif takes_context(parameter.annotation):
+            parameters.append((parameter, None))
         else:
-            parameters[f"p{len(parameters)}"] = parameter
-            fields[f"p{len(fields)}"] = _field(parameter, documented.parameters.get(parameter.name))
+            field = f"p{len(fields)}"
+            parameters.append((parameter, field))
+            fields[field] = _field(parameter, documented.parameters.get(parameter.name))
     model = _model(name, fields, extra)
     definition = ToolDefinition(name, documented.description, _json_schema(name, model))
-    return FunctionSchema(definition, model, parameters, tuple(context_parameters))
+    return FunctionSchema(definition, model, tuple(parameters))
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -127,30 +153,36 @@ def _documented(function: Callable[..., Any]) -> Any:
     return type(function).__call__
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def _parameters(name: str, function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     try:
-        return inspect.signature(function, eval_str=True)
-    except NameError as error:
+        return resolved_parameters(function)
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise ToolSignatureError(
-            f"{_name(function)}: an annotation cannot be resolved ({error}); "
+            f"{name}: an annotation cannot be resolved ({error}); "
             "define or import its type at the top of the module, not in a function or under TYPE_CHECKING"
         ) from error
     except ValueError as error:
-        raise ToolSignatureError(f"{_name(function)}: it has no signature to read; wrap it in a def") from error
+        raise ToolSignatureError(f"{name}: it has no signature to read; wrap it in a def") from error
 
 
-def _takes_context(parameter: inspect.Parameter) -> bool:
-    return parameter.annotation is ToolContext or parameter.annotation == ToolContext | None
+def _annotation(parameter: inspect.Parameter) -> Any:
+    return Any if parameter.annotation is parameter.empty else parameter.annotation
 
 
 def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, Any]:
-    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+    annotation = _annotation(parameter)
     facts: dict[str, Any] = {"alias": parameter.name}
-    if description is not None:
-        facts["description"] = description
-    if parameter.default is not parameter.empty:
+    if isinstance(parameter.default, FieldInfo):
+        annotation = Annotated[annotation, parameter.default]
+    elif parameter.default is not parameter.empty:
         facts |= _default(parameter.default)
+    if description is not None and _own_description(annotation) is None:
+        facts["description"] = description
     return annotation, Field(**facts)
+
+
+def _own_description(annotation: Any) -> str | None:
+    return FieldInfo.from_annotation(cast("type[Any]", annotation)).description
 
 
 def _default(value: Any) -> dict[str, Any]:
@@ -162,9 +194,12 @@ def _default(value: Any) -> dict[str, Any]:
     return {"default": value}
 
 
-def _model(name: str, fields: dict[str, Any], extra: str) -> type[BaseModel]:
+def _model(name: str, fields: dict[str, Any], extra: Any) -> type[BaseModel]:
+    """The model of the arguments; `extra` is the type of those that are not named, or None where there are none."""
     try:
-        return create_model(name, __config__=ConfigDict(extra=extra), **fields)  # pyright: ignore[reportArgumentType]
+        if extra is None:
+            return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        return create_model(name, __base__=_Open[extra], **fields)
     except PydanticUserError as error:
         raise ToolSignatureError(f"{name}: an annotation cannot be validated: {error.message}") from error
 
@@ -198,8 +233,4 @@ def _problem(error: Any) -> str:
         return f"unknown argument {place!r}"
     if error["type"] == "missing":
         return f"missing argument {place!r}"
-    return f"{place}: {error['msg']} (got {_shortened(repr(error['input']))})"
-
-
-def _shortened(text: str, limit: int = 200) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+    return f"{place}: {error['msg']} (got {shortened(repr(error['input']))})"

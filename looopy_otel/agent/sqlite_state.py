@@ -12,6 +12,7 @@ from pathlib import Path
 
 from looopy_otel.agent.errors import TaskNotFoundError
 from looopy_otel.agent.state import Checkpoint
+from looopy_otel.core.errors import ConfigurationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS checkpoints (
@@ -41,14 +42,22 @@ class SQLiteStateStore:
     Every access is one short transaction on a connection of its own, in a thread.
 
     Args:
-        path: The file; it and its directory are made at first use.
+        path: The file; it and its directory are made at first use. For memory there is `InMemoryStateStore`.
         timeout: Seconds to wait for another process that writes.
         clock: Gives Unix time in seconds; another one is for tests.
+
+    Raises:
+        ConfigurationError: If `path` names no file: SQLite's ``:memory:``, a ``file:`` URI, or nothing.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], *, timeout: float = 10.0, clock: Callable[[], float] = time.time
     ) -> None:
+        name = os.fspath(path)
+        if name in ("", ":memory:") or name.startswith("file:"):
+            raise ConfigurationError(
+                f"SQLiteStateStore: path={name!r} is no file; give one, or use InMemoryStateStore()"
+            )
         self._path = Path(path)
         self._timeout = timeout
         self._clock = clock

@@ -21,6 +21,10 @@ class Checkpoint(BaseModel):
         agent_id: The agent.
         session_id: The session that was given, or None.
         user_id: The end user, or None.
+        tags: Labels of the trace.
+        trace_metadata: Facts of the trace.
+        trace_name: The trace's name, or None.
+        project: The Langfuse project by its configured name, or None.
         parent_task_id: The run that this one is a part of, or None.
         state: Where the task stands.
         messages: The conversation so far, in OpenAI's shape, system prompt and tool results included.
@@ -38,6 +42,10 @@ class Checkpoint(BaseModel):
     agent_id: str
     session_id: str | None = None
     user_id: str | None = None
+    tags: tuple[str, ...] = ()
+    trace_metadata: dict[str, Any] = Field(default_factory=dict)
+    trace_name: str | None = None
+    project: str | None = None
     parent_task_id: str | None = None
     state: TaskState = "working"
     messages: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from looopy_otel.agent.events import AgentEvent
 from looopy_otel.agent.run import Run, waker
+from looopy_otel.agent.signature import is_coroutine_function
 from looopy_otel.agent.subscription import Subscription
 from looopy_otel.core.background import background_loop
 from looopy_otel.core.types import AgentResult
@@ -35,7 +36,7 @@ class EventIterator(AsyncIterator[AgentEvent]):
         news = self._join()
         while (event := self._run.log.get(self._position)) is None:
             if self._run.log.closed and self._run.log.get(self._position) is None:
-                self._end()
+                self.leave()
                 self._run.log.raise_error()
                 raise StopAsyncIteration
             await self._wait(news)
@@ -45,9 +46,15 @@ class EventIterator(AsyncIterator[AgentEvent]):
     async def aclose(self) -> None:
         """Ends this consumer, and with the last one the run; then waits for the run's end, five seconds at most."""
         joined = self._leave is not None
-        self._end()
+        self.leave()
         if joined:
             await self._run.ended()
+
+    def leave(self) -> None:
+        """Ends this consumer, and with the last one the run, at once and from any thread."""
+        self._over = True
+        if self._leave is not None:
+            self._leave()
 
     def _join(self) -> asyncio.Event:
         if self._news is None:
@@ -65,11 +72,6 @@ class EventIterator(AsyncIterator[AgentEvent]):
             await self.aclose()
             raise
         news.clear()
-
-    def _end(self) -> None:
-        self._over = True
-        if self._leave is not None:
-            self._leave()
 
 
 class AgentStream:
@@ -104,6 +106,7 @@ class AgentStream:
         """Has the events delivered to callbacks, on the running event loop or else on a background one.
 
         A callback that raises ends the deliveries to its own subscriber, which is told by `on_error`; the run goes on.
+        Callbacks are plain functions; coroutine code has ``async for``.
 
         Args:
             on_next: Called with each event.
@@ -112,7 +115,13 @@ class AgentStream:
 
         Returns:
             The subscription, with ``unsubscribe()`` and ``wait(timeout)``.
+
+        Raises:
+            TypeError: If a callback is a coroutine function, which nobody would await.
         """
+        for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
+            if is_coroutine_function(callback):
+                raise TypeError(f"{name} must be a plain function, not a coroutine function; use 'async for' instead")
         loop = asyncio._get_running_loop() or background_loop()
         subscription = Subscription(EventIterator(self._run), loop, on_next, on_error, on_completed)
         subscription.start()

@@ -7,15 +7,32 @@ import contextlib
 import contextvars
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from looopy_otel.agent.events import AgentEvent
+from looopy_otel.core.background import waiting
 
 logger = logging.getLogger("looopy_otel.agent")
 
 _active: set[Subscription] = set()
 """Keeps subscriptions alive while they last, also when nobody keeps what `subscribe()` returned."""
+
+LOOK_EVERY = 0.5
+"""Seconds after which one who waits looks whether the event loop is still there."""
+
+
+class Events(Protocol):
+    """What a subscriber is given."""
+
+    def __aiter__(self) -> AsyncIterator[AgentEvent]:
+        """The events."""
+        ...
+
+    def leave(self) -> None:
+        """Takes the subscriber away, at once and from any thread."""
+        ...
 
 
 class Subscription:
@@ -23,7 +40,7 @@ class Subscription:
 
     def __init__(
         self,
-        events: AsyncIterator[AgentEvent],
+        events: Events,
         loop: asyncio.AbstractEventLoop,
         on_next: Callable[[AgentEvent], object] | None,
         on_error: Callable[[BaseException], object] | None,
@@ -52,11 +69,12 @@ class Subscription:
     def unsubscribe(self) -> None:
         """Ends the deliveries; no callback is called after this one. The last one to leave cancels the run."""
         self._unsubscribed = True
+        self._events.leave()
         with contextlib.suppress(RuntimeError):  # Its loop is closed, so nothing is delivered there.
             self._in_loop(lambda: self._task and self._task.cancel())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Blocks until the run has ended, or `unsubscribe` has taken effect.
+        """Blocks until the run has ended, `unsubscribe` has taken effect, or the event loop that delivers is closed.
 
         Args:
             timeout: Seconds, or None for as long as it takes.
@@ -69,7 +87,14 @@ class Subscription:
         """
         if asyncio._get_running_loop() is self._loop:
             raise RuntimeError("wait() would block the event loop that the run is on; use 'async for' or arun() there")
-        return self._finished.wait(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with waiting():
+            while not self._finished.wait(_next_look(deadline)):
+                if self._loop.is_closed():
+                    self._gone()
+                elif deadline is not None and time.monotonic() >= deadline:
+                    return False
+        return True
 
     def _in_loop(self, action: Callable[[], object]) -> None:
         if asyncio._get_running_loop() is self._loop:
@@ -117,5 +142,12 @@ class Subscription:
     def _finish(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             task.exception()
+        self._gone()
+
+    def _gone(self) -> None:
         _active.discard(self)
         self._finished.set()
+
+
+def _next_look(deadline: float | None) -> float:
+    return LOOK_EVERY if deadline is None else max(min(LOOK_EVERY, deadline - time.monotonic()), 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,10 @@ from typing import Any
 
 from looopy_otel.agent.artifacts import Artifact
 from looopy_otel.agent.blueprint import RunScope
-from looopy_otel.agent.errors import BudgetExceededError
+from looopy_otel.agent.errors import BudgetExceededError, InvalidArgumentsError
 from looopy_otel.agent.events import ArtifactUpdateEvent, ToolCompleteEvent, ToolStartEvent
 from looopy_otel.agent.plain import text_for_model
+from looopy_otel.agent.tool_arguments import decode_arguments
 from looopy_otel.agent.tool_context import ToolArtifacts, ToolContext, ToolLogger
 from looopy_otel.agent.tools import TOOL_GRACE, execute_tool
 from looopy_otel.core.hooks import announce
@@ -69,17 +69,18 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 
 async def _run_tool(scope: RunScope, call: ToolCall) -> Message | BudgetExceededError:
     operation = ToolRun(name=call.name, call_id=call.id, arguments=_decoded(call.arguments), emit=scope.sink.emit)
-    given = operation.arguments
 
-    async def innermost(operation: ToolRun) -> ToolResult:
+    async def innermost(asked: ToolRun) -> ToolResult:
+        if asked is not operation:
+            handle.revise(asked)
         scope.ledger.admit("tool")
-        unchanged = operation.name == call.name and operation.arguments is given
+        unchanged = asked.name == call.name and asked.arguments is operation.arguments
         # The model's own text, unless a middleware put something else in its place.
-        text = call.arguments if unchanged else text_for_model(operation.arguments)
-        return await _execute(scope, ToolCall(call.id, operation.name, text))
+        text = call.arguments if unchanged else text_for_model(asked.arguments)
+        return await _execute(scope, ToolCall(call.id, asked.name, text))
 
     handle = announce(operation)
-    scope.sink.add(ToolStartEvent, tool_call_id=call.id, tool_name=call.name, arguments=given)
+    scope.sink.add(ToolStartEvent, tool_call_id=call.id, tool_name=call.name, arguments=operation.arguments)
     try:
         result = await scope.through_middleware(operation, innermost, ToolResult)
         content = text_for_model(result.content)
@@ -96,13 +97,12 @@ async def _run_tool(scope: RunScope, call: ToolCall) -> Message | BudgetExceeded
 
 
 async def _execute(scope: RunScope, call: ToolCall) -> ToolResult:
-    toolbox = scope.blueprint.toolbox
-    provider = toolbox.provider_of(call.name)
-    if provider is None:
-        offered = ", ".join(toolbox.names()) or "none"
-        return ToolResult(f"Error: there is no tool {call.name!r}; the tools are: {offered}", "unknown_tool")
-    timeout = scope.blueprint.tool_timeout
-    return await execute_tool(provider, call, _context(scope, call, timeout), timeout)
+    offered, timeout = scope.offered, scope.blueprint.tool_timeout
+    result = await execute_tool(offered.provider_of, call, _context(scope, call, timeout), timeout)
+    if result is not None:
+        return result
+    names = ", ".join(offered.owners) or "none"
+    return ToolResult(f"Error: there is no tool {call.name!r}; the tools are: {names}", "unknown_tool")
 
 
 def _context(scope: RunScope, call: ToolCall, timeout: float | None) -> ToolContext:
@@ -127,10 +127,9 @@ def _context(scope: RunScope, call: ToolCall, timeout: float | None) -> ToolCont
 
 def _decoded(arguments: str) -> Mapping[str, Any] | str:
     try:
-        decoded = json.loads(arguments.strip() or "{}")
-    except ValueError:
+        return decode_arguments(arguments)
+    except InvalidArgumentsError:
         return arguments
-    return decoded if isinstance(decoded, dict) else arguments  # pyright: ignore[reportUnknownVariableType]
 
 
 def _tell(scope: RunScope, call: ToolCall, result: ToolResult) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from looopy_otel.agent.artifacts import Artifact, ArtifactStore
+from looopy_otel.core.background import is_blocked, waiting
 from looopy_otel.core.errors import ConfigurationError
+from looopy_otel.core.text import valid_text
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ class ToolArtifacts:
             LookupError: If there is no such artifact.
         """
         artifact = await self._kept().append(artifact_id, content)
-        self._announce(artifact.model_copy(update={"content": content}), True, last_chunk)
+        self._announce(artifact.model_copy(update={"content": valid_text(content)}), True, last_chunk)
         return artifact
 
     async def get(self, artifact_id: str) -> Artifact | None:
@@ -88,17 +90,34 @@ class ToolArtifacts:
         metadata: Mapping[str, Any] | None = None,
         last_chunk: bool = True,
     ) -> Artifact:
-        """The same as `create`, from a thread."""
+        """The same as `create`, from a thread.
+
+        Raises:
+            RuntimeError: If called on the event loop's own thread, or while that waits for this code.
+        """
         return self._from_thread(
-            self.create(name, content, mime_type=mime_type, metadata=metadata, last_chunk=last_chunk)
+            "create",
+            lambda: self.create(name, content, mime_type=mime_type, metadata=metadata, last_chunk=last_chunk),
         )
 
     def append_sync(self, artifact_id: str, content: str, *, last_chunk: bool = False) -> Artifact:
-        """The same as `append`, from a thread."""
-        return self._from_thread(self.append(artifact_id, content, last_chunk=last_chunk))
+        """The same as `append`, from a thread.
 
-    def _from_thread(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        Raises:
+            RuntimeError: If called on the event loop's own thread, or while that waits for this code.
+        """
+        return self._from_thread("append", lambda: self.append(artifact_id, content, last_chunk=last_chunk))
+
+    def _from_thread(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if asyncio._get_running_loop() is self._loop:
+            raise RuntimeError(f"{name}_sync() would block the event loop of its own run; use 'await {name}(…)' there")
+        if is_blocked(self._loop):
+            raise RuntimeError(
+                f"{name}_sync() needs the event loop of its run, which a sync form such as run() blocks; "
+                "use 'await agent.arun(…)' in async tools"
+            )
+        with waiting():
+            return asyncio.run_coroutine_threadsafe(work(), self._loop).result()
 
     def _kept(self) -> ArtifactStore:
         if self._store is None:

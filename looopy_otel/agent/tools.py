@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from looopy_otel.agent.daemon_thread import in_daemon_thread
 from looopy_otel.agent.errors import InvalidArgumentsError, ToolSignatureError
 from looopy_otel.agent.plain import plain
 from looopy_otel.agent.schema import FunctionSchema, function_schema
+from looopy_otel.agent.signature import is_coroutine_function
 from looopy_otel.agent.tool_context import ToolContext
+from looopy_otel.core.daemon_thread import in_daemon_thread
 from looopy_otel.core.types import ToolCall, ToolDefinition, ToolLike, ToolResult
 
 TOOL_GRACE = 1.0
@@ -86,32 +87,40 @@ class FunctionTools:
         """
         function, schema = self._tools[call.name]
         positional, named = schema.bind(call.arguments, context)
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        if is_coroutine_function(function):
             return await function(*positional, **named)
-        result = await in_daemon_thread(lambda: function(*positional, **named))
+        result = await in_daemon_thread(lambda: function(*positional, **named), name="looopy-otel-tool")
         return await result if inspect.isawaitable(result) else result
 
 
+class FindProvider(Protocol):
+    """Says who runs a tool; None when nobody does."""
+
+    def __call__(self, name: str, /) -> ToolProvider | None:
+        """Gives the provider. What is raised becomes an error text for the model."""
+        ...
+
+
 async def execute_tool(
-    provider: ToolProvider, call: ToolCall, context: ToolContext, timeout: float | None
-) -> ToolResult:
+    find: FindProvider, call: ToolCall, context: ToolContext, timeout: float | None
+) -> ToolResult | None:
     """Runs one tool call; its failure is a result, too.
 
     Args:
-        provider: Who runs it.
+        find: Says who runs it.
         call: What the model asks for.
         context: The run that calls.
         timeout: Seconds that the tool has, or None for no limit. A function in a thread cannot be stopped: it is no
             longer waited for.
 
     Returns:
-        The result, with content that JSON can say.
+        The result, with content that JSON can say; None when nobody runs that tool.
 
     Raises:
         asyncio.CancelledError: If the run is cancelled. A tool that does not end within `TOOL_GRACE` is left alone.
         BaseException: `KeyboardInterrupt`, `SystemExit` and the like from the tool.
     """
-    work = asyncio.ensure_future(_outcome(provider, call, context))
+    work = asyncio.ensure_future(_outcome(find, call, context))
     try:
         done, _ = await asyncio.wait({work}, timeout=timeout)
     except asyncio.CancelledError:
@@ -125,8 +134,11 @@ async def execute_tool(
     return work.result()
 
 
-async def _outcome(provider: ToolProvider, call: ToolCall, context: ToolContext) -> ToolResult:
+async def _outcome(find: FindProvider, call: ToolCall, context: ToolContext) -> ToolResult | None:
     try:
+        provider = find(call.name)
+        if provider is None:
+            return None
         result: Any = provider.execute(call, context)
         if inspect.isawaitable(result):
             result = await result
@@ -148,14 +160,14 @@ def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-async def _leave(work: asyncio.Future[ToolResult]) -> None:
+async def _leave(work: asyncio.Future[ToolResult | None]) -> None:
     """Cancels a tool and waits for it, but not for ever."""
     work.cancel()
     work.add_done_callback(_retrieve)
     await asyncio.wait({work}, timeout=TOOL_GRACE)
 
 
-def _retrieve(work: asyncio.Future[ToolResult]) -> None:
+def _retrieve(work: asyncio.Future[ToolResult | None]) -> None:
     """Looks at the result that nobody wants, so that asyncio does not complain of an exception never retrieved."""
     if not work.cancelled():
         work.exception()

@@ -1,126 +1,245 @@
-"""The event loop for code that has none: one daemon thread, started at first use, for `subscribe()` and sync forms."""
+"""Event loops for code that has none, on daemon threads started at first use: for `subscribe()` and the sync forms.
+
+One loop serves everybody, unless it is blocked: by a coroutine on it that calls sync code which waits. Then that one's
+work, and whatever else is begun meanwhile, goes to another loop; so nothing waits for a thread that waits for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import contextvars
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
+
+from looopy_otel.core.fork import reset_after_fork
 
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that anyone waits for something cancelled to end."""
+"""Seconds that anyone waits for something cancelled to end, or for a loop to give a sign of life."""
+
+_blocked: set[asyncio.AbstractEventLoop] = set()
+"""The loops, ours or not, on whose threads a sync form waits."""
 
 
-class _Background:
-    """The shared loop and its thread; a child process after ``fork`` starts its own."""
+@contextmanager
+def waiting() -> Generator[None]:
+    """Says that this thread waits inside: the event loop that runs on it, if any, takes no work meanwhile."""
+    loop = asyncio._get_running_loop()
+    if loop is None or loop in _blocked:
+        yield
+        return
+    _blocked.add(loop)
+    try:
+        yield
+    finally:
+        _blocked.discard(loop)
+
+
+def is_blocked(loop: asyncio.AbstractEventLoop) -> bool:
+    """True while a sync form waits on the thread of that loop."""
+    return loop in _blocked
+
+
+class _LoopThread(threading.Thread):
+    """An event loop on a daemon thread of its own."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(name="looopy-otel-background", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._unanswered: threading.Event | None = None
+        self.start()
 
-    def loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name="looopy-otel-background", daemon=True
-                )
-                self._thread.start()
-                atexit.register(_stop, self._loop, self._thread)
-            return self._loop
+    def run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self.loop.is_closed():
+            try:
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                # asyncio lets these leave the loop, besides handing them to the task's waiter. They belong to the run
+                # that raised them, not to the other runs on this loop.
+                continue
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
 
-    def is_here(self) -> bool:
-        return self._thread is threading.current_thread()
+    def answers(self) -> bool:
+        """False when the loop is blocked: by a sync form, or by anything else for longer than `GRACE`."""
+        if self._unanswered is not None and not self._unanswered.is_set():
+            return False
+        answer = threading.Event()
+        with suppress(RuntimeError):  # It is closed.
+            self.loop.call_soon_threadsafe(answer.set)
+            deadline = time.monotonic() + GRACE
+            while not is_blocked(self.loop) and time.monotonic() < deadline:
+                if answer.wait(0.05):
+                    return True
+        self._unanswered = answer
+        return False
 
-    def is_running(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    while not loop.is_closed():
-        try:
-            loop.run_forever()
-        except (KeyboardInterrupt, SystemExit):
-            # asyncio lets these leave the loop, besides handing them to the task's waiter. They belong to the run
-            # that raised them, not to the other runs on this loop.
-            continue
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """Ends what still runs, so that every operation is told of its end, then the loop; bounded by `GRACE`."""
-    if not thread.is_alive():
-        return
-    asyncio.run_coroutine_threadsafe(_cancel_all(), loop)
-    thread.join(GRACE)
+    def end(self) -> None:
+        """Has the loop cancel all that still runs on it, and end."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(lambda: self.loop.create_task(_cancel_all()))
 
 
 async def _cancel_all() -> None:
-    loop = asyncio.get_running_loop()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     if others:
         await asyncio.wait(others, timeout=GRACE / 2)
-    loop.stop()
+    asyncio.get_running_loop().stop()
 
 
-_background = _Background()
+class _LoopThreads:
+    """The loops of this process, the first one first; a child process after ``fork`` starts its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: list[_LoopThread] = []
+        reset_after_fork(self._forget)
+
+    def alive(self) -> list[_LoopThread]:
+        return [thread for thread in self._threads if thread.is_alive()]
+
+    def free(self) -> _LoopThread:
+        """The first one that is not blocked; a new one where there is none."""
+        tried: set[_LoopThread] = set()
+        while True:
+            with self._lock:
+                thread = next((one for one in self.alive() if one not in tried), None) or self._add()
+            if thread.answers():
+                return thread
+            tried.add(thread)
+
+    def _add(self) -> _LoopThread:
+        if not self._threads:
+            atexit.register(self._stop)
+        thread = _LoopThread()
+        self._threads = [*self.alive(), thread]
+        return thread
+
+    def _stop(self) -> None:
+        """Ends what still runs, so that every operation is told of its end, then the loops; bounded by `GRACE`."""
+        deadline = time.monotonic() + GRACE
+        threads = self.alive()
+        # All at once: one may be blocked until another ends.
+        for thread in threads:
+            thread.end()
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = []
+        _blocked.clear()
+
+
+_threads = _LoopThreads()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The shared loop; its thread is started when there is none.
+    """A loop of ours that is not blocked; its thread is started when there is none.
 
     Raises:
-        RuntimeError: If called on that very thread, which would wait for itself for ever.
+        RuntimeError: If called on the thread of such a loop, which the caller might block.
     """
-    if _background.is_here():
+    if isinstance(threading.current_thread(), _LoopThread):
         raise RuntimeError("a sync form was used on the thread that runs sync forms; use 'await' or 'async for' there")
-    return _background.loop()
-
-
-def background_is_running() -> bool:
-    """True when the shared loop was started in this process."""
-    return _background.is_running()
+    return _threads.free().loop
 
 
 def run_blocking(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine to its end on the background loop, with this thread's context variables, and waits for it.
+    """Runs a coroutine to its end on a background loop, with this thread's context variables, and waits for it.
 
-    Called on the background loop itself (a coroutine there that calls sync code), it uses a thread of its own.
+    It may be called anywhere, also by a coroutine on a background loop, and inside other work of `run_blocking`: when
+    that is interrupted, so is this.
 
     Raises:
         BaseException: What the coroutine raised; what interrupted the wait, once the coroutine is cancelled.
     """
-    if _background.is_here():
-        return _in_own_thread(work)
-    ended = threading.Event()
-    future = asyncio.run_coroutine_threadsafe(_signalling(work, ended), _background.loop())
+    with waiting():
+        return _finished(_Call(work, _threads.free().loop))
+
+
+def run_on_every_loop(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Runs a coroutine on each background loop that there is, but for blocked ones, and waits for it.
+
+    Raises:
+        BaseException: What it raised.
+    """
+    with waiting():
+        for thread in _threads.alive():
+            if thread.answers():
+                _finished(_Call(work, thread.loop))
+
+
+class _Call(Generic[T]):
+    """Work that a thread waits for, and the work inside it that other threads wait for.
+
+    A loop that is blocked cannot hear that its work is cancelled; so the work that it waits for is cancelled, too.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> None:
+        self.outcome: Future[T] = Future()
+        self.outer = _current_call.get()
+        self.inner: set[_Call[Any]] = set()
+        self.cancelled = False
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        with suppress(RuntimeError):  # The loop is closed, and its tasks are cancelled.
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        for call in list(self.inner):
+            call.cancel()
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._perform(), name="looopy-otel-blocking")
+        self._task.add_done_callback(self._settle)
+        if self.cancelled:
+            self._task.cancel()
+
+    async def _perform(self) -> T:
+        _current_call.set(self)
+        return await self._work()
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.set_exception(asyncio.CancelledError())
+        elif error := task.exception():
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+
+_current_call: ContextVar[_Call[Any] | None] = ContextVar("looopy_otel_blocking_call", default=None)
+
+
+def _finished(call: _Call[T]) -> T:
+    outer = call.outer
+    if outer is not None:
+        outer.inner.add(call)
     try:
-        return future.result()
+        if outer is not None and outer.cancelled:
+            raise asyncio.CancelledError
+        call.start()
+        return call.outcome.result()
     except BaseException:
-        if not future.done():
-            future.cancel()
-            ended.wait(GRACE)
+        if not call.outcome.done():
+            call.cancel()
+            wait([call.outcome], GRACE)
         raise
-
-
-async def _signalling(work: Callable[[], Coroutine[Any, Any, T]], ended: threading.Event) -> T:
-    try:
-        return await work()
     finally:
-        ended.set()
-
-
-def _in_own_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    context = contextvars.copy_context()
-    with ThreadPoolExecutor(1, thread_name_prefix="looopy-otel-blocking") as pool:
-        return pool.submit(context.run, lambda: asyncio.run(work())).result()
+        if outer is not None:
+            outer.inner.discard(call)

@@ -171,6 +171,7 @@ CONTENT_KEYS: Final = frozenset(
         "output.value",
         GEN_AI_INPUT_MESSAGES,
         GEN_AI_OUTPUT_MESSAGES,
+        GEN_AI_REQUEST_STOP_SEQUENCES,
         "gen_ai.system_instructions",
         GEN_AI_TOOL_DEFINITIONS,
         "gen_ai.tool.description",

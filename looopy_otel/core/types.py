@@ -249,11 +249,12 @@ class AgentResult:
     Attributes:
         output: The last text of the assistant, or None when there was none.
         outcome: How the run ended.
-        usage: Tokens of all LLM calls together; None when none reported any.
-        cost: USD of all LLM calls together; None when no call's cost is known.
+        usage: Tokens of all LLM calls together; None when none reported any. The calls are those of the loop and of
+            the agents that its tools run; what a tool asks a provider by itself is in no total.
+        cost: USD of the same calls; None when no call's cost is known.
         iterations: Turns taken.
-        llm_calls: LLM calls made, failed ones included.
-        tool_calls: Tool calls made, failed ones included.
+        llm_calls: How many these calls were, failed ones included.
+        tool_calls: Tool calls made, those of these agents and failed ones included.
         task_id: The run's id.
         trace_id: 32 hex digits when the run was traced, else None.
         reason: Why the run did not complete (a short text), else None.

@@ -49,7 +49,9 @@ def valid_scope(scope: InstrumentationScope | None) -> InstrumentationScope | No
 
 def _value(value: Any) -> AttributeValue | None:
     match value:
-        case None | [] | {}:
+        case None:
+            return None
+        case list() | dict() if not value:
             return None
         case str():
             return valid_text(value)
@@ -66,4 +68,4 @@ def _json(value: object) -> str:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
     except TypeError:
         # Lone surrogates, which orjson refuses.
-        return valid_text(json.dumps(value, ensure_ascii=False, default=str))
+        return valid_text(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))

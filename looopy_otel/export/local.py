@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from looopy_otel.core.errors import StoreError
+from looopy_otel.core.errors import StoreError, StoreLockedError
+from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.settings import Dialect, LocalDestination
 from looopy_otel.core.types import DestinationStats
+from looopy_otel.export.deadline import remaining
 from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.tally import Tally
+from looopy_otel.store.rows import Row, row_bytes, row_from_span
 from looopy_otel.store.span import StoredSpan
 from looopy_otel.store.sqlite import Store
 
+PATIENCE: Final = 0.2
+"""Seconds that one try waits while another process has the store locked; the other destinations wait as long."""
+
+WAITING_BYTES: Final = 64 * 1024 * 1024
+"""How much may wait in memory for the lock."""
+
+_ROWS_AT_ONCE: Final = 512
+_PAUSE: Final = 0.01
+
 
 class LocalExporter:
-    """Writes spans and drafts to the SQLite store, on the worker's thread."""
+    """Writes spans and drafts to the SQLite store, on the worker's thread.
+
+    While another process has the store locked, spans wait in memory, bounded in bytes; each further batch, a flush and
+    the close try again.
+    """
 
     dialects: tuple[Dialect, ...] = ()
 
@@ -27,43 +48,119 @@ class LocalExporter:
         self._path: Path = destination.path
         self._tally = Tally(destination.name)
         self._store: Store | None = None
+        self._closed = False
         self.name: str = destination.name
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._writing = threading.Lock()
+        self._rows: deque[Row] = deque()
+        self._size = 0
+        self._arriving = 0
 
     def accept(self, spans: Sequence[Outgoing]) -> None:
         """Inserts a batch in one transaction; what cannot be written is counted and told in the stats."""
-        try:
-            if self._store is None:
-                self._store = Store(self._path)
-            self._store.insert([stored_span(outgoing) for outgoing in spans])
-        except StoreError as error:
-            self._lose("store", spans, error)
-        except (TypeError, ValueError) as error:
-            if len(spans) == 1:
-                self._lose("unstorable", spans, error)
-            else:
-                # One span holds what JSON or UTF-8 cannot say: the others shall not pay for it.
+        with self._writing:
+            self._arriving = len(spans)
+            try:
                 for outgoing in spans:
-                    self.accept([outgoing])
-        else:
-            self._tally.exported(len(spans))
+                    self._keep(outgoing)
+                self._write(math.inf)
+                self._drop_excess()
+            finally:
+                self._arriving = 0
+        if self._closed:
+            self._finish(time.monotonic())
 
     def flush(self, deadline: float) -> bool:
-        """Nothing waits here."""
-        return True
+        """Writes what waits for the lock, until `deadline`."""
+        while self._rows and remaining(deadline) > 0:
+            self._try(deadline)
+        return not self._rows
 
     def close(self, deadline: float) -> None:
-        """Closes the store."""
-        store, self._store = self._store, None
-        if store is not None:
-            store.close()
+        """Writes what waits for the lock, until `deadline`, drops the rest and closes the store."""
+        self._closed = True
+        self.flush(deadline)
+        self._finish(deadline)
 
     def stats(self) -> DestinationStats:
         """The store's health."""
-        return self._tally.stats()
+        # What is still arriving is counted by the worker, in whose hands it is.
+        return self._tally.stats(queued=max(0, len(self._rows) - self._arriving))
 
-    def _lose(self, reason: str, spans: Sequence[Outgoing], error: Exception) -> None:
+    def _keep(self, outgoing: Outgoing) -> None:
+        try:
+            row = row_from_span(stored_span(outgoing))
+        except (TypeError, ValueError) as error:
+            self._lose("unstorable", 1, error)
+        else:
+            self._rows.append(row)
+            self._size += row_bytes(row)
+
+    def _try(self, deadline: float) -> None:
+        """Writes once, and then lets the worker have its turn."""
+        if self._writing.acquire(timeout=remaining(deadline)):
+            try:
+                self._write(deadline)
+            finally:
+                self._writing.release()
+        if self._rows:
+            time.sleep(min(_PAUSE, remaining(deadline)))
+
+    def _write(self, deadline: float) -> None:
+        """Inserts what waits until it finds the store locked, or `deadline`. Called by whoever is writing."""
+        while self._rows:
+            rows = list(islice(self._rows, _ROWS_AT_ONCE))
+            try:
+                self._insert(rows, time.monotonic() + min(PATIENCE, remaining(deadline)))
+            except StoreLockedError as error:
+                self._tally.failed(str(error))
+                return
+            except StoreError as error:
+                self._lose("store", len(rows), error)
+            else:
+                self._tally.exported(len(rows))
+            self._take_out(len(rows))
+            if time.monotonic() >= deadline:
+                return
+
+    def _insert(self, rows: Sequence[Row], deadline: float) -> None:
+        if self._store is None:
+            self._store = Store(self._path, patience=remaining(deadline))
+        self._store.insert_rows(rows, patience=remaining(deadline))
+
+    def _finish(self, deadline: float) -> None:
+        """Tries a last time and closes; where another thread is writing beyond `deadline`, that one does it."""
+        if not self._writing.acquire(timeout=remaining(deadline)):
+            return
+        try:
+            self._write(deadline)
+            if self._rows:
+                self._tally.dropped("shutdown", len(self._rows))
+                self._take_out(len(self._rows))
+            store, self._store = self._store, None
+            if store is not None:
+                store.close()
+        finally:
+            self._writing.release()
+
+    def _drop_excess(self) -> None:
+        dropped = 0
+        while self._size > WAITING_BYTES:
+            self._take_out(1)
+            dropped += 1
+        if dropped:
+            self._tally.dropped("memory-full", dropped)
+
+    def _take_out(self, rows: int) -> None:
+        for _ in range(rows):
+            self._size -= row_bytes(self._rows.popleft())
+
+    def _lose(self, reason: str, spans: int, error: Exception) -> None:
         self._tally.failed(str(error))
-        self._tally.dropped(reason, len(spans))
+        self._tally.dropped(reason, spans)
 
 
 def stored_span(outgoing: Outgoing) -> StoredSpan:

@@ -13,9 +13,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from looopy_otel.core.settings import Dialect, HTTPDestination
 from looopy_otel.core.types import DestinationStats
+from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.outbox import Outbox
-from looopy_otel.export.sender import Backoff, Sender
+from looopy_otel.export.sender import Sender
 from looopy_otel.export.tally import Tally
 
 BATCH_BYTES = 4 * 1024 * 1024

@@ -172,8 +172,13 @@ class Outbox:
             _delete(batch)
         _prune(rejected, self._rejected_capacity)
 
+    @property
+    def has_orphans(self) -> bool:
+        """True when there is something to adopt; costs one look at a directory."""
+        return bool(self._orphans())
+
     def adopt(self) -> int:
-        """Takes over what processes that have ended left behind; it comes first, oldest first.
+        """Takes over what ended processes, and closed outboxes of this one, left behind; it comes first, oldest first.
 
         Returns:
             How many spans it was.

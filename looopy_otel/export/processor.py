@@ -46,18 +46,22 @@ class DraftProcessor(SpanProcessor):
         reset_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        # A signal handler or a finaliser may end a span while this very thread queues another.
+        self._lock = threading.RLock()
         self._drafts: dict[int, Draft] = {}
+        self._taken = 0
         self._dropped: Counter[str] = Counter()
 
     @property
     def queued(self) -> int:
-        """Spans that the worker has not taken yet."""
-        return self._batch.queued if self._batch is not None else 0
+        """Spans that have not gone to every destination yet, those in the worker's hands included."""
+        handed_on = self._worker.handed_on
+        with self._lock:
+            return self._taken - handed_on
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Spans refused here, by reason: ``queue-full``."""
+        """Spans lost here, by reason: ``queue-full``, or ``shutdown`` where it ended before the worker took them."""
         with self._lock:
             return dict(self._dropped)
 
@@ -105,7 +109,7 @@ class DraftProcessor(SpanProcessor):
         if closed:
             return
         if self._batch is not None:
-            self._batch.shut_down(timeout_millis)
+            self._lose(self._batch.shut_down(timeout_millis))
         else:
             self._worker.shutdown(timeout_millis)
 
@@ -119,14 +123,24 @@ class DraftProcessor(SpanProcessor):
                     return
 
     def _enqueue(self, span: ReadableSpan) -> None:
-        if self._batch is None or self._closed:
-            # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
-            self._worker.export([span])
-        elif self._batch.queued >= QUEUE_SPANS:
-            with self._lock:
+        with self._lock:
+            batch = None if self._closed else self._batch
+            if batch is not None and batch.queued >= QUEUE_SPANS:
                 self._dropped["queue-full"] += 1
-        else:
-            self._batch.on_end(span)
+                return
+            self._taken += 1
+            if batch is not None:
+                batch.on_end(span)
+                return
+        # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
+        self._worker.export_late(span)
+
+    def _lose(self, spans: int) -> None:
+        """Counts spans that are still in the queue and will stay there."""
+        if spans:
+            with self._lock:
+                self._taken -= spans
+                self._dropped["shutdown"] += spans
 
 
 class _Batch(BatchSpanProcessor):
@@ -141,6 +155,8 @@ class _Batch(BatchSpanProcessor):
     def queued(self) -> int:
         return len(cast("deque[object]", self._batch_processor._queue))  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
 
-    def shut_down(self, timeout_millis: float) -> None:
+    def shut_down(self, timeout_millis: float) -> int:
+        """Drains the queue and shuts the worker down; tells how many spans are left that will not be taken any more."""
         # `BatchSpanProcessor.shutdown` takes no timeout and waits 30 s; what it wraps takes one and hands the rest on.
         self._batch_processor.shutdown(int(timeout_millis))
+        return self.queued

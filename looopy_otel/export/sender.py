@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context
@@ -19,6 +17,7 @@ from looopy_otel.core.endpoint import LANGFUSE_OTLP_PATH
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.settings import HTTPDestination
+from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.deadline import remaining
 from looopy_otel.export.outbox import Batch, Outbox
 from looopy_otel.export.tally import Tally
@@ -33,31 +32,18 @@ PROTOBUF: Final = "application/x-protobuf"
 GZIP_MAGIC: Final = b"\x1f\x8b"
 SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
 """OpenTelemetry's context key under which its HTTP client instrumentations make no spans."""
+ADOPT_SECONDS: Final = 30.0
+"""How often an idle sender looks for batches that nobody answers for any more."""
 _ANSWER_LIMIT = 64 * 1024
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _FAULT = Verdict("rejected", "fault", "a fault of this library; see stats().internal_errors")
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Seconds between tries: doubled after each failure, spread by up to half so that processes do not march in step.
-
-    Attributes:
-        first: After the first failure.
-        most: The longest.
-    """
-
-    first: float = 1.0
-    most: float = 60.0
-
-    def seconds(self, failures: int) -> float:
-        """How long to wait after that many failures in a row (1, 2, …)."""
-        whole = min(self.most, self.first * 2.0 ** min(failures - 1, 32))
-        return whole * random.uniform(0.5, 1.0)
-
-
 class Sender:
     """One daemon thread, started at the first batch, that empties an outbox.
+
+    At its start, when idle, and at each flush and close it adopts what others left behind: a process that ended, or an
+    earlier configuration of this one, whose spans may end long after it was replaced.
 
     Where no thread can start any more (interpreter shutdown), `flush` and `close` ship on their caller's thread.
 
@@ -85,7 +71,7 @@ class Sender:
         self._shipping = threading.Lock()
         self._thread: threading.Thread | None = None
         self._client: httpx.Client | None = None
-        self._adopted = False
+        self._to_adopt = False
         self._hurry = False
         self._closed = False
         self._failures = 0
@@ -102,7 +88,7 @@ class Sender:
         """Ships until the outbox is empty or `deadline`; a pause between tries is cut short once.
 
         Returns:
-            True when the outbox is empty.
+            True when the outbox is empty and nothing is left to adopt.
         """
         return self._empty_until(deadline, lambda: False)
 
@@ -123,22 +109,28 @@ class Sender:
         self._close_client()
 
     def _empty_until(self, deadline: float, give_up: Callable[[], bool]) -> bool:
+        orphans = not self._closed and self._outbox.has_orphans
         with self._signal:
-            if not self._outbox.is_empty:
+            self._to_adopt = self._to_adopt or orphans
+            if not self._is_done():
                 self._start()
             self._hurry = True
             self._signal.notify_all()
             if self._thread is not None:
-                self._signal.wait_for(lambda: self._outbox.is_empty or give_up(), remaining(deadline))
-                return self._outbox.is_empty
-        while not self._outbox.is_empty and not give_up() and remaining(deadline) > 0:
+                self._signal.wait_for(lambda: self._is_done() or give_up(), remaining(deadline))
+                return self._is_done()
+        while not self._is_done() and not give_up() and remaining(deadline) > 0:
             copy_context().run(self._suppressed_round, deadline)
-        return self._outbox.is_empty
+        return self._is_done()
+
+    def _is_done(self) -> bool:
+        return self._outbox.is_empty and not self._to_adopt
 
     def _start(self) -> None:
         """Called with the signal held."""
         if self._thread is not None or self._closed:
             return
+        self._to_adopt = True
         thread = threading.Thread(target=self._run, name=f"looopy-otel-{self._destination.name}", daemon=True)
         try:
             thread.start()
@@ -161,7 +153,8 @@ class Sender:
         with self._signal:
             if self._outbox.is_empty:
                 self._hurry = False
-            self._signal.wait_for(lambda: self._closed or not self._adopted or not self._outbox.is_empty)
+            if not self._signal.wait_for(lambda: self._closed or not self._is_done(), ADOPT_SECONDS):
+                self._to_adopt = True
             return not self._closed
 
     def _suppressed_round(self, deadline: float) -> None:
@@ -183,10 +176,13 @@ class Sender:
             self._signal.notify_all()
 
     def _adopt(self) -> None:
-        if not self._adopted:
-            self._adopted = True
+        if not self._to_adopt:
+            return
+        try:
             with guard("export.adopt"):
                 self._outbox.adopt()
+        finally:
+            self._to_adopt = False
 
     def _ship(self, batch: Batch, deadline: float | None) -> Verdict | None:
         """Sends one batch; None when it is not there any more."""

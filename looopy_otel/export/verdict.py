@@ -12,11 +12,14 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
+from looopy_otel.core.secrets import redact_or_hide
+
 LONGEST_RETRY_AFTER = 300.0
 MASK = "***"
 _SHORTEST_SECRET = 6
 _RETRIED = frozenset({408, 425, 429})
-_MESSAGE_LIMIT = 200
+_MOST_READ = 4000
+_MESSAGE_LIMIT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Verdict:
     Attributes:
         kind: ``delivered``; ``retry`` for what may pass later; ``rejected`` for what never will.
         reason: Low-cardinality name of the failure, such as ``http-401`` or ``connection``; empty when delivered.
-        message: The failure and its likely cause in one line, secrets masked; empty when delivered.
+        message: The failure and its likely cause in one line, to be shown past `masked`; empty when delivered.
         wait: Seconds that the endpoint asks to wait before the next try, or None.
         divisible: True where the fault may lie in one span of the batch, so that parts of it may be accepted.
         rejected_spans: Spans that the endpoint left out of a batch that it took.
@@ -98,10 +101,12 @@ def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with every secret replaced."""
+    """The text, kept short, without these secrets and without any that the endpoint echoes from what was sent."""
     for secret in secrets:
         text = text.replace(secret, MASK)
-    return text
+    # Cut short only now: half a secret is not known for one.
+    text = redact_or_hide(text, "export.verdict")
+    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
 
 
 def _decoded(token: str) -> tuple[str, ...]:
@@ -133,10 +138,9 @@ def _cause(status: int, langfuse: bool, where: str) -> str:
     return causes.get(status, "")
 
 
-def _one_line(body: bytes) -> str:
-    text = body[: 4 * _MESSAGE_LIMIT].decode("utf-8", errors="replace")
-    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
+def _one_line(said: bytes) -> str:
+    text = said[:_MOST_READ].decode("utf-8", errors="replace")
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def _partial_success(headers: Mapping[str, str], body: bytes) -> Verdict:
@@ -154,5 +158,6 @@ def _partial_success(headers: Mapping[str, str], body: bytes) -> Verdict:
     partial = response.partial_success
     if partial.rejected_spans <= 0:
         return Verdict("delivered")
-    message = f"the endpoint took the batch without {partial.rejected_spans} spans: {partial.error_message}"
+    said = _one_line(partial.error_message.encode())
+    message = f"the endpoint took the batch without {partial.rejected_spans} spans: {said}"
     return Verdict("delivered", "partial-success", message, rejected_spans=partial.rejected_spans)

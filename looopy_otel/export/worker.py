@@ -21,10 +21,15 @@ from looopy_otel.core.settings import Dialect
 from looopy_otel.core.text import valid_text
 from looopy_otel.export.destination import DestinationExporter, Outgoing
 from looopy_otel.export.drafted import DraftedSpan
+from looopy_otel.export.foreign import foreign_attributes, valid_scope
 
 SLICE_SECONDS: Final = 0.0005
 """How long the worker keeps the interpreter lock at a stretch, as far as single spans allow."""
 
+LATE_SECONDS: Final = 0.2
+"""How long a span that goes its whole way on its caller's thread waits for a destination that is busy with others."""
+
+_FOR_EVER: Final = -1.0
 NOTHING: Final[Mapping[str, AttributeValue]] = {}
 Render = Callable[[Draft, Sequence[Dialect]], Mapping[str, AttributeValue]]
 
@@ -71,14 +76,22 @@ class Worker(SpanExporter):
         reset_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._accepting = threading.Lock()
+        # A finaliser may end a span while this very thread counts another.
+        self._lock = threading.RLock()
+        self._accepting = {id(destination): threading.Lock() for destination in self.destinations}
+        self._handed_on = 0
         self._dropped: Counter[str] = Counter()
         self._unpriced: Counter[str] = Counter()
 
     @property
+    def handed_on(self) -> int:
+        """Spans that were taken and have gone to every destination, or are lost; what is in hand is not among them."""
+        with self._lock:
+            return self._handed_on
+
+    @property
     def dropped(self) -> Mapping[str, int]:
-        """Spans lost here, by reason, before they reached any destination."""
+        """Spans lost here, by reason: ``fault``, or ``stalled`` where a destination was busy too long."""
         with self._lock:
             return dict(self._dropped)
 
@@ -90,6 +103,24 @@ class Worker(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Takes one batch through every stage. A fault costs the span, or the destination, that it is in."""
+        self._export(spans, _FOR_EVER)
+        return SpanExportResult.SUCCESS
+
+    def export_late(self, span: ReadableSpan) -> None:
+        """Takes one span through every stage on its caller's thread, which a stalled destination does not hold up."""
+        self._export([span], LATE_SECONDS)
+
+    def _export(self, spans: Sequence[ReadableSpan], patience: float) -> None:
+        try:
+            batches = self._batches(spans)
+            for dialects, destinations in self._groups.items():
+                for destination in destinations if batches[dialects] else ():
+                    self._hand_on(destination, batches[dialects], patience)
+        finally:
+            with self._lock:
+                self._handed_on += len(spans)
+
+    def _batches(self, spans: Sequence[ReadableSpan]) -> dict[tuple[Dialect, ...], list[Outgoing]]:
         batches: dict[tuple[Dialect, ...], list[Outgoing]] = {dialects: [] for dialects in self._groups}
         until = time.perf_counter() + SLICE_SECONDS
         for span in spans:
@@ -98,11 +129,22 @@ class Worker(SpanExporter):
                 # Gives the interpreter lock away: without it a waiting thread gets its turn after 5 ms only.
                 time.sleep(0)
                 until = time.perf_counter() + SLICE_SECONDS
-        for dialects, destinations in self._groups.items():
-            for destination in destinations if batches[dialects] else ():
-                with guard(f"export.{destination.name}"), self._accepting:
-                    destination.accept(batches[dialects])
-        return SpanExportResult.SUCCESS
+        return batches
+
+    def _hand_on(self, destination: DestinationExporter, batch: Sequence[Outgoing], patience: float) -> None:
+        turn = self._accepting[id(destination)]
+        if not turn.acquire(timeout=patience):
+            self._count(self._dropped, "stalled", len(batch))
+            return
+        accepted = False
+        try:
+            with guard(f"export.{destination.name}"):
+                destination.accept(batch)
+                accepted = True
+        finally:
+            turn.release()
+            if not accepted:
+                self._count(self._dropped, "fault", len(batch))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Delivers what the destinations have accepted, within one deadline for all of them.
@@ -150,7 +192,7 @@ class Worker(SpanExporter):
             self._count_unpriced(draft)
         attributes = self._others_attributes(span, draft)
         status, events, links = self._status(span, draft), self._events(span, draft), self._links(span)
-        name = valid_text(self._redact_name(span.name))
+        name, scope = valid_text(self._redact_name(span.name)), valid_scope(span.instrumentation_scope)
         made: dict[tuple[Dialect, ...], Outgoing] = {}
         for dialects in self._groups:
             rendered: Mapping[str, AttributeValue] = (
@@ -168,20 +210,16 @@ class Worker(SpanExporter):
                 status=status,
                 start_time=span.start_time,
                 end_time=span.end_time,
-                instrumentation_scope=span.instrumentation_scope,
+                instrumentation_scope=scope,
             )
             made[dialects] = Outgoing(readable, draft)
         return made
 
-    def _others_attributes(self, span: ReadableSpan, draft: Draft | None) -> dict[str, Any]:
-        attributes = {
-            key: value
-            for key, value in (span.attributes or {}).items()
-            # On the wire None would be an empty value, which backends show as text or refuse.
-            if value is not None and not (draft is not None and self._is_own(key))
-        }
-        passed = self._redact_attributes(attributes) if attributes else {}
-        return {key: valid_text(value) if isinstance(value, str) else value for key, value in passed.items()}
+    def _others_attributes(self, span: ReadableSpan, draft: Draft | None) -> Mapping[str, AttributeValue]:
+        attributes = span.attributes or {}
+        if draft is not None:
+            attributes = {key: value for key, value in attributes.items() if not self._is_own(key)}
+        return foreign_attributes(attributes, self._redact_attributes)
 
     def _status(self, span: ReadableSpan, draft: Draft | None) -> Status:
         if draft is not None and draft.error is not None:
@@ -191,7 +229,11 @@ class Worker(SpanExporter):
 
     def _events(self, span: ReadableSpan, draft: Draft | None) -> list[Event]:
         events = [
-            Event(self._redact_name(event.name), self._redact_attributes(event.attributes or {}), event.timestamp)
+            Event(
+                valid_text(self._redact_name(event.name)),
+                foreign_attributes(event.attributes, self._redact_attributes),
+                event.timestamp,
+            )
             for event in span.events
         ]
         if draft is not None and draft.error is not None:
@@ -200,12 +242,12 @@ class Worker(SpanExporter):
         return events
 
     def _links(self, span: ReadableSpan) -> list[Link]:
-        return [Link(link.context, self._redact_attributes(link.attributes or {})) for link in span.links]
+        return [Link(link.context, foreign_attributes(link.attributes, self._redact_attributes)) for link in span.links]
 
     def _count_unpriced(self, draft: Draft) -> None:
         if isinstance(draft, LLMDraft) and draft.cost is None and draft.answered:
             self._count(self._unpriced, draft.response_model or draft.request_model)
 
-    def _count(self, counter: Counter[str], key: str) -> None:
+    def _count(self, counter: Counter[str], key: str, spans: int = 1) -> None:
         with self._lock:
-            counter[key] += 1
+            counter[key] += spans

@@ -10,22 +10,23 @@ from typing import cast
 
 import httpx
 
-from looopy_otel.providers.errors import CONNECTION_HINT, LiteLLMConnectionError
+from looopy_otel.providers.errors import CONNECTION_HINT, LiteLLMConnectionError, Origin
 
 TLS_HINT = "Check the scheme of base_url and the server's certificate; http_client= takes a client with your own trust."
 
 
-def connection_error(error: httpx.HTTPError, address: str) -> LiteLLMConnectionError:
+def connection_error(error: httpx.HTTPError, address: str, origin: Origin) -> LiteLLMConnectionError:
     """The error of a request that got no response, or only a part of one.
 
     Args:
         error: What httpx raised.
         address: Host and port of the endpoint.
+        origin: What the response said of the call, as far as one began.
     """
     name, hint = _name(error)
     detail = str(error)
     text = f"LiteLLM API error: {name} ({address})" + (f": {detail}" if detail and name not in _PLAIN else "")
-    return LiteLLMConnectionError(text, hint=hint)
+    return LiteLLMConnectionError(text, hint=hint, **origin)
 
 
 _PLAIN = {"ECONNREFUSED"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypedDict, Unpack
+
 from looopy_otel.core.errors import ConfigurationError, LooopyError
 
 START_PROXY = (
@@ -26,19 +29,38 @@ KEYLESS_HINT = "No api_key is set: a proxy that wants one, but has no database, 
 STREAM_HINT = "The stream broke off, what came before is incomplete: call again, or use the plain form, await call(…)."
 
 
+class Origin(TypedDict, total=False):
+    """What the response that failed said of the call; see `LiteLLMError`."""
+
+    request_id: str | None
+    headers: Mapping[str, str] | None
+
+
 class LiteLLMError(LooopyError):
     """The base of every error of an LLM call.
 
     Attributes:
         hint: What to do about it, in a sentence. Shown below the traceback too.
         retryable: True when the same call may succeed later.
+        request_id: The proxy's id of the call (``x-litellm-call-id``), or None when no response began.
+        headers: The response headers that are kept, lower-case names (call id, retries, fallbacks, model group);
+            empty when no response began.
     """
 
     retryable = False
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.hint = hint
+        self.request_id = request_id
+        self.headers: Mapping[str, str] = dict(headers or {})
         if hint:
             self.add_note(f"Hint: {hint}")
 
@@ -50,8 +72,8 @@ class LiteLLMConfigError(LiteLLMError, ConfigurationError):
 class LiteLLMTimeoutError(LiteLLMError, TimeoutError):
     """The call took longer than its ``timeout``. Also a `TimeoutError`."""
 
-    def __init__(self, message: str, *, hint: str = TIMEOUT_HINT) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, hint: str = TIMEOUT_HINT, **origin: Unpack[Origin]) -> None:
+        super().__init__(message, hint=hint, **origin)
 
 
 class LiteLLMConnectionError(LiteLLMError, ConnectionError):
@@ -59,8 +81,8 @@ class LiteLLMConnectionError(LiteLLMError, ConnectionError):
 
     retryable = True
 
-    def __init__(self, message: str, *, hint: str = CONNECTION_HINT) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, hint: str = CONNECTION_HINT, **origin: Unpack[Origin]) -> None:
+        super().__init__(message, hint=hint, **origin)
 
 
 class LiteLLMAPIError(LiteLLMError):
@@ -70,7 +92,6 @@ class LiteLLMAPIError(LiteLLMError):
         status: HTTP status.
         type: The endpoint's word for the kind of error, or None.
         code: The endpoint's code of the error, or None.
-        request_id: The proxy's id of the call, or None.
         retry_after: Seconds after which the endpoint wants the next try, or None when it does not say.
     """
 
@@ -81,15 +102,14 @@ class LiteLLMAPIError(LiteLLMError):
         status: int = 0,
         type: str | None = None,
         code: str | None = None,
-        request_id: str | None = None,
         retry_after: float | None = None,
         hint: str = SERVER_HINT,
+        **origin: Unpack[Origin],
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint, **origin)
         self.status = status
         self.type = type
         self.code = code
-        self.request_id = request_id
         self.retry_after = retry_after
         self.retryable = status in (408, 429) or status >= 500
 

@@ -28,12 +28,16 @@ from looopy_otel.providers.errors import (
 from looopy_otel.providers.response_head import ResponseHead
 from looopy_otel.providers.shape import as_object, as_text
 
-EXCERPT = 300
-"""Characters of an error page that an error's message keeps."""
+MOST_READ = 4000
+"""Characters of an error page that are looked at."""
+LONGEST_MESSAGE = 380
+"""Characters of an error's message."""
 
 
 def error_of(body: bytes, head: ResponseHead, *, keyed: bool = True) -> LiteLLMAPIError:
     """The error that a response means.
+
+    Its status is that of the response; of one that says 200 and holds an error, the error's own code.
 
     Args:
         body: Its body, or the beginning of it: JSON in LiteLLM's shape, or any error page.
@@ -41,38 +45,30 @@ def error_of(body: bytes, head: ResponseHead, *, keyed: bool = True) -> LiteLLMA
         keyed: False when the request had no key.
     """
     message, kind, code = _error_facts(body)
-    text = f"LiteLLM API error: {head.status} {phrase(head.status)}" + (f": {message}" if message else "")
-    rejected = head.status in (401, 403) or "no_db_connection" in (kind, code) or "no connected db" in message.lower()
-    which, hint = LiteLLMAPIError, _hint(head.status)
-    if head.status == 500 and not keyed:
+    status = _status_of(head, code)
+    text = f"LiteLLM API error: {status} {phrase(status)}" + (f": {message}" if message else "")
+    rejected = status in (401, 403) or "no_db_connection" in (kind, code) or "no connected db" in message.lower()
+    which, hint = LiteLLMAPIError, _hint(status)
+    if status == 500 and not keyed:
         hint = f"{hint} {KEYLESS_HINT}"
     if rejected:
         which, hint = LiteLLMAuthenticationError, AUTHENTICATION_HINT
-    elif head.status == 429:
+    elif status == 429:
         which, hint = LiteLLMRateLimitError, RATE_LIMIT_HINT
-    return which(
-        text,
-        status=head.status,
-        type=kind,
-        code=code,
-        request_id=head.request_id,
-        retry_after=retry_after(head),
-        hint=hint,
-    )
+    return which(text, status=status, type=kind, code=code, retry_after=retry_after(head), hint=hint, **head.origin)
 
 
 def stream_error_of(chunk: Mapping[str, Any], head: ResponseHead) -> LiteLLMStreamError:
     """The error that an error object inside a stream means."""
     message, kind, code = _error_facts(orjson.dumps(dict(chunk)))
-    status = int(code) if code and code.isdecimal() else head.status
     said = " ".join(filter(None, (code, kind)))
     return LiteLLMStreamError(
-        f"LiteLLM API error: the stream failed: {said}: {message}",
-        status=status,
+        ": ".join(filter(None, ("LiteLLM API error: the stream failed", said, message))),
+        status=_status_of(head, code),
         type=kind,
         code=code,
-        request_id=head.request_id,
         hint=STREAM_HINT,
+        **head.origin,
     )
 
 
@@ -81,8 +77,8 @@ def truncation(reason: str, head: ResponseHead) -> LiteLLMStreamError:
     error = LiteLLMStreamError(
         f"LiteLLM API error: the stream ended before the answer was complete: {reason}",
         status=head.status,
-        request_id=head.request_id,
         hint=STREAM_HINT,
+        **head.origin,
     )
     error.truncated = error.retryable = True
     return error
@@ -93,8 +89,8 @@ def malformed_stream(reason: str, head: ResponseHead) -> LiteLLMStreamError:
     return LiteLLMStreamError(
         f"LiteLLM API error: the stream cannot be read: {reason}",
         status=head.status,
-        request_id=head.request_id,
         hint=STREAM_HINT,
+        **head.origin,
     )
 
 
@@ -111,11 +107,14 @@ def retry_after(head: ResponseHead) -> float | None:
 
 
 def excerpt(text: bytes | str) -> str:
-    """The beginning of a text on one line, for a message."""
-    if isinstance(text, bytes):
-        text = text[: 4 * EXCERPT].decode("utf-8", "replace")
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
+    """The beginning of a text on one line, for a message; `shortened` later, when its secrets are masked."""
+    text = text[:MOST_READ]
+    return " ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else text).split())
+
+
+def shortened(message: str) -> str:
+    """A message at the length that an error shows."""
+    return message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "…"
 
 
 def phrase(status: int) -> str:
@@ -131,8 +130,8 @@ def unusable(reason: str, head: ResponseHead) -> LiteLLMAPIError:
     return LiteLLMAPIError(
         f"LiteLLM API error: {head.status} {phrase(head.status)}: {reason}",
         status=head.status,
-        request_id=head.request_id,
         hint=SERVER_HINT,
+        **head.origin,
     )
 
 
@@ -149,6 +148,11 @@ def _error_facts(body: bytes) -> tuple[str, str | None, str | None]:
     message = as_text(facts.get("message")) or as_text(facts.get("detail")) or excerpt(body)
     code = facts.get("code")
     return excerpt(message), as_text(facts.get("type")), None if code is None else str(code)
+
+
+def _status_of(head: ResponseHead, code: str | None) -> int:
+    told = int(code) if code and code.isdecimal() else 0
+    return told if 200 <= head.status < 300 and 400 <= told < 600 else head.status
 
 
 def _hint(status: int) -> str:

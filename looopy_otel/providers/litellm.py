@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Any, Unpack, cast
 
 from pydantic import SecretStr
 
-from looopy_otel.core.background import background_is_running, run_blocking
+from looopy_otel.core.background import run_on_every_loop
 from looopy_otel.core.operation import Middleware
 from looopy_otel.core.types import LLMResponse, MessageLike, ToolLike
 from looopy_otel.providers.call import ProviderCall
 from looopy_otel.providers.events import SyncEventStream
 from looopy_otel.providers.exchange import perform
 from looopy_otel.providers.options import LiteLLMOptions, OptionChanges, changed, options_from
-from looopy_otel.providers.preparing import CallArguments, prepare
+from looopy_otel.providers.preparing import CallArguments, changed_parameters, prepare
 from looopy_otel.providers.sending import CallSender
 from looopy_otel.providers.sync_transport import open_on_thread
 from looopy_otel.providers.transport import (
@@ -28,6 +28,7 @@ from looopy_otel.providers.transport import (
     OpenResponse,
     SyncHTTPClient,
     clients,
+    is_http_client,
     open_with,
 )
 
@@ -72,13 +73,16 @@ class LiteLLMProvider:
             max_tokens: At least 1, or None to send none.
             top_p: Above 0 and up to 1, or None to send none.
             timeout: Seconds for the whole call; for a stream, to the first chunk, then between chunks.
-            extra_params: Further fields of the request body, which win; ``metadata`` and ``stream_options`` are merged.
+            extra_params: Further fields of the request body, which win; ``metadata`` and ``stream_options`` are merged,
+                and a stream asks for usage whatever these say.
             max_retries: Further tries after a failed connection or a status 408, 429 or 5xx, within the timeout and
                 before anything was streamed; ``Retry-After`` is honoured.
-            debug_log_path: A file that gets the raw chunks and the events of every call, as JSON lines, without keys.
+            debug_log_path: A file that gets the raw chunks and the events of every call, as JSON lines, without
+                secrets, when the call has ended.
             http_client: An ``httpx.AsyncClient`` or ``httpx.Client``, or what behaves like one; it stays yours to
-                close. A sync client works on threads; a call of it that is cancelled before the response begins
-                keeps its thread until then, at most for `timeout`. By default one async client per event loop.
+                close. A sync client works on a daemon thread per call; a call of it that is cancelled before the
+                response begins leaves its thread waiting until it does, or until nothing came for `timeout`. By
+                default one async client per event loop.
             middleware: Around each call, outermost first.
             tracing: False announces nothing.
 
@@ -97,7 +101,9 @@ class LiteLLMProvider:
                 "extra_params": extra_params,
                 "max_retries": max_retries,
                 "debug_log_path": debug_log_path,
-            }
+            },
+            http_client=http_client is None or is_http_client(http_client),
+            middleware=_are_callables(middleware),
         )
         self._user = ClientUser()
         self._open = _opening(http_client, self._user)
@@ -145,6 +151,8 @@ class LiteLLMProvider:
         metadata: Mapping[str, Any] | None = None,
         tool_choice: Any = None,
         response_format: Any = None,
+        model: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> ProviderCall:
         """Prepares one call; nothing is sent before it is awaited, iterated or subscribed to.
 
@@ -155,6 +163,9 @@ class LiteLLMProvider:
             metadata: Goes to LiteLLM with the call; ``tags`` are joined with those of the session.
             tool_choice: As in OpenAI's chat completions.
             response_format: As in OpenAI's chat completions.
+            model: The model of this call; by default the provider's.
+            parameters: What else steers the model in this call, such as ``{"temperature": 0}``; each wins over the
+                option, or the field of `extra_params`, of its name. None is not sent.
 
         Returns:
             The call: ``await`` it for an `LLMResponse`, ``async for`` over it for events.
@@ -166,7 +177,7 @@ class LiteLLMProvider:
         options = self._options
         endpoint = options.endpoint
         operation = prepare(
-            model=options.requested_model,
+            model=model or options.requested_model,
             messages=messages,
             tools=tools,
             session_id=session_id,
@@ -176,7 +187,7 @@ class LiteLLMProvider:
         )
         operation = replace(
             operation,
-            parameters=options.parameters,
+            parameters=changed_parameters(options.parameters, parameters),
             server_address=endpoint.hostname,
             server_port=endpoint.port or (443 if endpoint.scheme == "https" else 80),
         )
@@ -211,8 +222,11 @@ class LiteLLMProvider:
 
     def close(self) -> None:
         """Closes the connections of the sync forms, as `aclose` does; for code without an event loop."""
-        if background_is_running():
-            run_blocking(self.aclose)
+        run_on_every_loop(self.aclose)
+
+
+def _are_callables(values: object) -> bool:
+    return isinstance(values, Iterable) and all(map(callable, cast("Iterable[object]", values)))
 
 
 def _opening(client: HTTPClient | None, user: ClientUser) -> OpenResponse:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict, ValidationError
 
 from looopy_otel.providers.errors import LiteLLMConfigError
@@ -21,16 +22,22 @@ _SECRET_NAME = re.compile(r"key|secret|password|credential|authorization|headers
 _VERSIONED = re.compile(r"/v\d+\w*(/openai)?$")
 
 ALLOWED = {
-    "base_url": "an http:// or https:// URL of the proxy, with or without /v1, without query and credentials",
-    "model": "a text that is not empty",
+    "base_url": "an http:// or https:// URL of the proxy with a valid host name, with or without /v1, without query "
+    "and credentials",
+    "model": "a text that is not empty, and no mere prefix such as 'ollama/'",
     "api_key": "a text of printable ASCII without spaces, or None",
     "temperature": "a number from 0 to 2, or None to send none",
     "max_tokens": "an integer of at least 1, or None to send none",
     "top_p": "a number above 0 and up to 1, or None to send none",
     "timeout": "seconds, a finite number above 0",
-    "extra_params": "a mapping from parameter names to values, without 'messages' and 'stream'",
+    "extra_params": "a mapping from parameter names to values, without 'messages' and 'stream'; its 'metadata' and "
+    "'stream_options', if any, are mappings",
     "max_retries": "an integer of at least 0",
     "debug_log_path": "a path, or None",
+}
+ALLOWED_BESIDE = {
+    "http_client": "an httpx.AsyncClient or an httpx.Client, or what has the methods of one, or None",
+    "middleware": "a sequence of callables",
 }
 
 
@@ -61,13 +68,18 @@ def _base_url(value: str) -> str:
         raise ValueError("not an http URL")
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError("query, fragment or credentials")
+    try:
+        _ = httpx.URL(value.strip()).host
+    except httpx.InvalidURL as error:
+        raise ValueError("not a host name") from error
     return urlunsplit(parts._replace(path=parts.path.rstrip("/").removesuffix(COMPLETIONS_PATH).rstrip("/")))
 
 
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise ValueError("blank")
-    return value.strip()
+def _model(value: str) -> str:
+    name = value.strip()
+    if not name or name.endswith("/"):
+        raise ValueError("no name")
+    return name
 
 
 def _api_key(value: SecretStr | None) -> SecretStr | None:
@@ -80,6 +92,8 @@ def _api_key(value: SecretStr | None) -> SecretStr | None:
 def _extra_params(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if DECIDED_BY_THE_CALL & value.keys():
         raise ValueError("messages or stream")
+    if not all(isinstance(value.get(name) or {}, Mapping) for name in ("metadata", "stream_options")):
+        raise ValueError("not a mapping")
     return dict(value)
 
 
@@ -106,7 +120,7 @@ class LiteLLMOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     base_url: Annotated[str, AfterValidator(_base_url)]
-    model: Annotated[str, AfterValidator(_not_blank)]
+    model: Annotated[str, AfterValidator(_model)]
     api_key: Annotated[SecretStr | None, AfterValidator(_api_key)] = None
     temperature: Annotated[float, Strict(), Field(ge=0, le=2, allow_inf_nan=False)] | None = 0.7
     max_tokens: Annotated[int, Strict(), Field(ge=1)] | None = 4096
@@ -138,9 +152,9 @@ class LiteLLMOptions(BaseModel):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every text that must appear nowhere: the key, and the values in `extra_params` whose names say so."""
-        hidden = [value for name, value in self.extra_params.items() if is_secret_name(name)]
-        return tuple(dict.fromkeys(filter(None, [self.key, *_texts_in(hidden)])))
+        """Every text that must appear nowhere: the key, and what stands in `extra_params` under a name that says so."""
+        hidden = _texts_under_secret_names(_without(self.extra_params, _SCHEMAS))
+        return tuple(dict.fromkeys(filter(None, [self.key, *hidden])))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -153,12 +167,14 @@ class LiteLLMOptions(BaseModel):
     @property
     def body_fields(self) -> dict[str, Any]:
         """The fields of `extra_params` that stand in the request's body as they are, but are no `parameters`."""
-        names = _BESIDE_PARAMETERS | self._secret_names
+        names = (_BESIDE_PARAMETERS | self._secret_names) - _MERGED
         return {name: value for name, value in self.extra_params.items() if name in names}
 
     @property
     def _secret_names(self) -> set[str]:
-        return {name for name in self.extra_params if is_secret_name(name)}
+        """The fields that are a secret, or hold one."""
+        fields = _without(self.extra_params, _SCHEMAS)
+        return {name for name, value in fields.items() if is_secret_name(name) or any(_texts_under_secret_names(value))}
 
 
 _MERGED = frozenset({"model", "metadata", "stream_options"})
@@ -167,17 +183,30 @@ _MERGED = frozenset({"model", "metadata", "stream_options"})
 _BESIDE_PARAMETERS = frozenset({"tools", "tool_choice", "response_format"})
 
 
-def options_from(values: Mapping[str, Any]) -> LiteLLMOptions:
+_SCHEMAS = frozenset({"tools", "functions", "response_format"})
+"""What describes data: a property that is called ``password`` there is none."""
+
+
+def options_from(values: Mapping[str, Any], **others: bool) -> LiteLLMOptions:
     """Validates options.
+
+    Args:
+        values: The options by name.
+        **others: The provider's other arguments, by name: True for one that is right.
 
     Raises:
         LiteLLMConfigError: Naming every wrong option and what is allowed.
     """
+    problems = [f"{name}: must be {ALLOWED_BESIDE[name]}" for name, right in others.items() if not right]
     try:
-        return LiteLLMOptions.model_validate(dict(values))
+        options = LiteLLMOptions.model_validate(dict(values))
     except ValidationError as error:
         names = dict.fromkeys(str(one["loc"][0]) if one["loc"] else "options" for one in error.errors())
-    raise LiteLLMConfigError("; ".join(_problem(name, values) for name in names))
+        problems = [*(_problem(name, values) for name in names), *problems]
+    else:
+        if not problems:
+            return options
+    raise LiteLLMConfigError("; ".join(problems))
 
 
 def changed(options: LiteLLMOptions, changes: Mapping[str, Any]) -> LiteLLMOptions:
@@ -205,6 +234,21 @@ def _shown_value(name: str, value: object) -> str:
         address, separator, _ = value.partition("?")
         value = re.sub(r"//[^/@]*@", "//***@", address) + (separator and "?…")
     return repr(value)[:100]
+
+
+def _without(fields: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _texts_under_secret_names(value: object) -> Iterator[str]:
+    """The texts that stand, at any depth, under a name that says that they are secret."""
+    if isinstance(value, Mapping):
+        for name, item in cast("Mapping[object, object]", value).items():
+            secret = isinstance(name, str) and is_secret_name(name)
+            yield from _texts_in(item) if secret else _texts_under_secret_names(item)
+    elif isinstance(value, list | tuple):
+        for item in cast("list[object]", value):
+            yield from _texts_under_secret_names(item)
 
 
 def _texts_in(value: object) -> list[str]:

@@ -21,6 +21,8 @@ class CallArguments(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     tool_choice: Any
     response_format: Any
+    model: str | None
+    parameters: Mapping[str, Any] | None
 
 
 def prepare(
@@ -55,6 +57,11 @@ def prepare(
         session_id=session_id or identity.effective_session_id,
         metadata=dict(metadata or {}),
     )
+
+
+def changed_parameters(parameters: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The parameters of one call: `changes` win, and what is None there is not sent."""
+    return {name: value for name, value in {**parameters, **(changes or {})}.items() if value is not None}
 
 
 def _identity(session_id: str | None) -> Identity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -12,27 +11,16 @@ import orjson
 
 from looopy_otel.core.messages import tool_call_from_dict
 from looopy_otel.core.semconv import (
-    LITELLM_CALL_ID_HEADER,
     LITELLM_COST_HEADER,
-    LITELLM_FALLBACKS_HEADER,
-    LITELLM_MODEL_GROUP_HEADER,
     LITELLM_MODEL_NAME_HEADER,
-    LITELLM_RETRIES_HEADER,
 )
 from looopy_otel.core.types import CallOutcome, LLMResponse, Message, ToolCall
 from looopy_otel.core.usage import usage_from_openai
+from looopy_otel.providers.content import content_of
 from looopy_otel.providers.failures import error_of, excerpt, unusable
 from looopy_otel.providers.models import is_free, vendor_behind, without_prefix
 from looopy_otel.providers.response_head import ResponseHead
-from looopy_otel.providers.shape import as_list, as_object, as_text
-
-KEPT_HEADERS = (
-    LITELLM_CALL_ID_HEADER,
-    LITELLM_MODEL_NAME_HEADER,
-    LITELLM_MODEL_GROUP_HEADER,
-    LITELLM_RETRIES_HEADER,
-    LITELLM_FALLBACKS_HEADER,
-)
+from looopy_otel.providers.shape import as_json, as_list, as_object, as_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +72,7 @@ def response_of(
         cost_source="unknown" if cost is None else "provider",
         usage_source="missing" if usage is None else "reported",
         request_id=head.request_id,
-        headers={name: head.headers[name] for name in KEPT_HEADERS if name in head.headers},
+        headers=head.kept,
         outcome=outcome,
         dropped_tool_calls=answer.dropped_tool_calls,
         system=vendor.system,
@@ -96,7 +84,7 @@ def answer_of(body: bytes, head: ResponseHead) -> Answer:
     """Reads a plain completion.
 
     Raises:
-        LiteLLMAPIError: If it is not one: no JSON, an error object, or no choice.
+        LiteLLMAPIError: If it is not one: no JSON, an error object, no choice, or a choice without a message.
     """
     try:
         completion = as_object(orjson.loads(body))
@@ -108,7 +96,9 @@ def answer_of(body: bytes, head: ResponseHead) -> Answer:
     if not choices:
         raise unusable(f"the reply has no choices: {excerpt(body)}", head)
     choice = as_object(choices[0])
-    message, dropped = _message(as_object(choice.get("message")))
+    if not isinstance(choice.get("message"), Mapping):
+        raise unusable(f"the first choice of the reply has no message: {excerpt(body)}", head)
+    message, dropped = _message(as_object(choice["message"]))
     return Answer(
         message=message,
         model=as_text(completion.get("model")),
@@ -128,13 +118,10 @@ def tool_calls_of(entries: object) -> tuple[tuple[ToolCall, ...], int]:
 
 def _message(message: Mapping[str, Any]) -> tuple[Message, int]:
     calls, dropped = tool_calls_of(message.get("tool_calls"))
-    content = message.get("content")
     return (
         Message(
             role=as_text(message.get("role")) or "assistant",
-            content=content
-            if isinstance(content, str)
-            else [dict(as_object(part)) for part in as_list(content)] or None,
+            content=content_of(message),
             tool_calls=calls,
             reasoning=as_text(message.get("reasoning_content")) or as_text(message.get("reasoning")),
         ),
@@ -147,7 +134,7 @@ def _with_text_arguments(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     arguments = function.get("arguments")
     if isinstance(arguments, str) or arguments is None:
         return {**entry, "function": function}
-    return {**entry, "function": {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}}
+    return {**entry, "function": {**function, "arguments": as_json(arguments)}}
 
 
 def _answering_model(named: str | None, requested: str, served_by: str | None) -> str:

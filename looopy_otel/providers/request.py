@@ -38,7 +38,7 @@ def request_body(operation: LLMCall, options: LiteLLMOptions) -> dict[str, Any]:
         "metadata": _metadata(operation, as_object(options.extra_params.get("metadata"))) or None,
     }
     if operation.stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True, **_stream_options(options)}}
+        body |= {"stream": True, "stream_options": {**_stream_options(options), "include_usage": True}}
     body |= options.body_fields
     return {name: value for name, value in body.items() if value is not None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -16,7 +17,7 @@ from looopy_otel.providers.call import ProviderCall
 from looopy_otel.providers.events import SyncEventStream
 from looopy_otel.providers.exchange import Exchange, perform
 from looopy_otel.providers.failures import error_of, stream_error_of, truncation
-from looopy_otel.providers.preparing import CallArguments, prepare
+from looopy_otel.providers.preparing import CallArguments, changed_parameters, prepare
 from looopy_otel.providers.reading import answer_of, response_of
 from looopy_otel.providers.reply import RecordedRequest, Reply, Script, ScriptReader
 from looopy_otel.providers.response_head import ResponseHead
@@ -69,10 +70,12 @@ class ScriptedProvider:
         metadata: Mapping[str, Any] | None = None,
         tool_choice: Any = None,
         response_format: Any = None,
+        model: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> ProviderCall:
         """Prepares one call; see `LiteLLMProvider.call`."""
         operation = prepare(
-            model=self._model,
+            model=model or self._model,
             messages=messages,
             tools=tools,
             session_id=session_id,
@@ -80,7 +83,7 @@ class ScriptedProvider:
             tool_choice=tool_choice,
             response_format=response_format,
         )
-        return ProviderCall(operation, self._perform)
+        return ProviderCall(replace(operation, parameters=changed_parameters({}, parameters)), self._perform)
 
     def call_sync(self, *, messages: Sequence[MessageLike], **arguments: Unpack[CallArguments]) -> LLMResponse:
         """Makes one call from sync code; the arguments are those of `call`."""
@@ -146,6 +149,7 @@ def _request(operation: LLMCall) -> RecordedRequest:
     body: dict[str, Any] = {
         "model": operation.model,
         "messages": list(operation.messages),
+        **operation.parameters,
         "stream": operation.stream,
         "stream_options": {"include_usage": True} if operation.stream else None,
         "tools": list(operation.tools) or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -12,18 +13,22 @@ from looopy_otel.core.operation import Attempt, LLMCall
 from looopy_otel.core.types import LLMResponse
 from looopy_otel.providers.connection import connection_error
 from looopy_otel.providers.debug_log import DebugLog
-from looopy_otel.providers.errors import LiteLLMAPIError, LiteLLMError, LiteLLMTimeoutError
+from looopy_otel.providers.errors import LiteLLMAPIError, LiteLLMError, LiteLLMTimeoutError, Origin
 from looopy_otel.providers.exchange import Exchange
-from looopy_otel.providers.failures import error_of
+from looopy_otel.providers.failures import error_of, shortened
 from looopy_otel.providers.masking import SecretMask
 from looopy_otel.providers.options import LiteLLMOptions
 from looopy_otel.providers.reading import answer_of, response_of
 from looopy_otel.providers.request import encode, request_body, request_headers
+from looopy_otel.providers.response_head import ResponseHead
 from looopy_otel.providers.stream_reading import StreamReading
 from looopy_otel.providers.transport import HTTPRequest, Incoming, OpenResponse
 
-MOST_ERROR_BYTES = 64 * 1024
-"""How much of an error page is read."""
+MOST_ERROR_BYTES, ERROR_PAGE_SECONDS = 64 * 1024, 2.0
+"""How much of an error page is read, and for how long; the status has said already what is wrong."""
+
+END_GRACE = 1.0
+"""Seconds that a stream has to end once its answer is complete."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds before the second try, and at most, where the endpoint does not say."""
@@ -47,14 +52,14 @@ class CallSender:
         Raises:
             LiteLLMError: If it fails; no secret is in its text.
         """
-        timeout = self.options.timeout
-        deadline = asyncio.timeout(timeout)
+        deadline = asyncio.timeout(self.options.timeout)
+        sending = _Sending(self, operation, exchange, deadline)
         try:
             async with deadline:
-                return await _Sending(self, operation, exchange, deadline).try_repeatedly()
+                return await sending.try_repeatedly()
         except TimeoutError as error:
             if deadline.expired() and not isinstance(error, LiteLLMError):
-                raise LiteLLMTimeoutError(f"LiteLLM request timeout after {timeout}s") from None
+                raise sending.overdue() from None
             raise
 
 
@@ -68,6 +73,8 @@ class _Sending:
         self._operation = operation
         self._exchange = exchange
         self._deadline = deadline
+        self._head: ResponseHead | None = None
+        self._error_page: bytearray | None = None
         self._mask = SecretMask(options.secrets)
         self._log = DebugLog(options.debug_log_path, self._mask, operation.model)
         self._request = HTTPRequest(
@@ -90,6 +97,12 @@ class _Sending:
                     raise
             await asyncio.sleep(pause)
             number, delay = number + 1, pause
+
+    def overdue(self) -> LiteLLMError:
+        """The error of a call whose time is up: a timeout, unless a status had told of a failure already."""
+        if self._head is not None and self._error_page is not None:
+            return self._masked(self._refusal(self._head, self._error_page))
+        return self._timeout()
 
     async def _announced_try(self, number: int, delay: float) -> LLMResponse:
         handle = self._exchange.announce(Attempt(number=number, delay=delay, identity=self._operation.identity))
@@ -116,31 +129,31 @@ class _Sending:
 
     async def _try(self) -> LLMResponse:
         """One try; its error is in no need of masking any more."""
-        self._exchange.partial = None
+        self._exchange.partial = self._head = self._error_page = None
         try:
             return await self._request_once()
         except LiteLLMError as error:
-            error.args = (self._mask(str(error)),)
+            self._masked(error)
             raise
+        finally:
+            self._log.write()
 
     async def _request_once(self) -> LLMResponse:
         try:
             async with self._open(self._request) as incoming:
                 return await self._read(incoming)
         except httpx.TimeoutException as error:
-            raise LiteLLMTimeoutError(f"LiteLLM request timeout after {self._options.timeout}s") from error
+            raise self._timeout() from error
         except httpx.HTTPError as error:
-            endpoint = self._options.endpoint
-            raise connection_error(error, endpoint.netloc) from error
+            raise connection_error(error, self._options.endpoint.netloc, self._origin) from error
 
     async def _read(self, incoming: Incoming) -> LLMResponse:
-        head = incoming.head
+        head = self._head = incoming.head
         if not 200 <= head.status < 300:
-            body = await _beginning(incoming)
-            self._log.chunk(body)
-            raise error_of(body, head, keyed=self._options.key is not None)
+            raise self._refusal(head, await self._read_error_page(incoming))
         if self._operation.stream and head.content_type != "application/json":
-            return await StreamReading(self._operation, self._exchange, head, self._log, self._extend).read(incoming)
+            reading = StreamReading(self._operation, self._exchange, head, self._log, self._extend)
+            return await reading.read(incoming, grace=min(END_GRACE, self._options.timeout / 2))
         body = b"".join([piece async for piece in incoming.pieces])
         self._log.chunk(body)
         response = response_of(answer_of(body, head), head, self._operation.model)
@@ -148,15 +161,34 @@ class _Sending:
             self._exchange.handle.chunk()
         return response
 
+    async def _read_error_page(self, incoming: Incoming) -> bytearray:
+        """The first part of a body that is only wanted for its message; what came of it, where it breaks off."""
+        page = self._error_page = bytearray()
+        try:
+            with suppress(httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(ERROR_PAGE_SECONDS):
+                    async for piece in incoming.pieces:
+                        page += piece[: MOST_ERROR_BYTES - len(page)]
+                        if len(page) >= MOST_ERROR_BYTES:
+                            break
+        finally:
+            self._log.chunk(bytes(page))
+        return page
+
+    def _refusal(self, head: ResponseHead, page: bytearray) -> LiteLLMAPIError:
+        return error_of(bytes(page), head, keyed=self._options.key is not None)
+
+    def _timeout(self) -> LiteLLMTimeoutError:
+        return LiteLLMTimeoutError(f"LiteLLM request timeout after {self._options.timeout}s", **self._origin)
+
+    @property
+    def _origin(self) -> Origin:
+        return {} if self._head is None else self._head.origin
+
+    def _masked(self, error: LiteLLMError) -> LiteLLMError:
+        # Cut short only now: half a secret is not known for one.
+        error.args = (shortened(self._mask(str(error))),)
+        return error
+
     def _extend(self) -> None:
         self._deadline.reschedule(asyncio.get_running_loop().time() + self._options.timeout)
-
-
-async def _beginning(incoming: Incoming) -> bytes:
-    """The first part of a body that is only wanted for its message."""
-    body = bytearray()
-    async for piece in incoming.pieces:
-        body += piece
-        if len(body) >= MOST_ERROR_BYTES:
-            break
-    return bytes(body[:MOST_ERROR_BYTES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -19,3 +20,8 @@ def as_list(value: object) -> Sequence[Any]:
 def as_text(value: object) -> str | None:
     """`value` where it is a text that is not empty, else None."""
     return value if isinstance(value, str) and value else None
+
+
+def as_json(value: object) -> str:
+    """A decoded value as JSON text again."""
+    return json.dumps(value, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from looopy_otel.core.types import (
     ThoughtStream,
     ToolCallEvent,
 )
+from looopy_otel.providers.content import Part, joined, parts_of
 from looopy_otel.providers.reading import Answer, tool_calls_of
-from looopy_otel.providers.shape import as_list, as_object, as_text
+from looopy_otel.providers.shape import as_json, as_list, as_object, as_text
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Progress:
 
     Attributes:
         events: Text and reasoning, as events.
-        delta: True when it carried text, reasoning or a part of a tool call.
+        delta: True when it carried content, reasoning or a part of a tool call.
         anything: True when it carried anything but framing.
     """
 
@@ -46,7 +47,7 @@ class Aggregate:
 
     def __init__(self) -> None:
         self._chunks = 0
-        self._content: list[str] = []
+        self._content: list[Part] = []
         self._reasoning: list[str] = []
         self._calls: list[_ToolCallParts] = []
         self._call_at: dict[int, _ToolCallParts] = {}
@@ -60,6 +61,11 @@ class Aggregate:
         """True when at least one chunk arrived."""
         return self._chunks > 0
 
+    @property
+    def complete(self) -> bool:
+        """True when nothing is missing: the finish reason and the usage are there."""
+        return self.finish_reason is not None and bool(self._usage)
+
     def add(self, chunk: Mapping[str, Any]) -> Progress:
         """Takes one decoded chunk."""
         self._chunks += 1
@@ -68,12 +74,14 @@ class Aggregate:
         usage = as_object(chunk.get("usage"))
         self._usage = usage or self._usage
         choice = self._first_choice(chunk)
-        delta = as_object(choice.get("delta"))
-        events = tuple(self._texts(delta))
+        # Some endpoints that cannot stream send the whole message in one chunk.
+        delta = as_object(choice.get("delta")) or as_object(choice.get("message"))
+        parts = parts_of(delta)
+        events = tuple(self._events(delta, parts))
         called = [self._add_call(as_object(entry)) for entry in as_list(delta.get("tool_calls"))]
         finish_reason = as_text(choice.get("finish_reason"))
         self.finish_reason = finish_reason or self.finish_reason
-        carried = bool(events) or bool(called)
+        carried = bool(events or parts or called)
         return Progress(events, carried, carried or bool(usage) or finish_reason is not None or self._chunks == 1)
 
     def answer(self) -> Answer:
@@ -87,7 +95,7 @@ class Aggregate:
         return Answer(
             message=Message(
                 role="assistant",
-                content="".join(self._content) or None,
+                content=joined(self._content),
                 tool_calls=calls,
                 reasoning="".join(self._reasoning) or None,
             ),
@@ -103,33 +111,44 @@ class Aggregate:
         choices = (as_object(choice) for choice in as_list(chunk.get("choices")))
         return next((choice for choice in choices if choice.get("index", 0) == 0), as_object(None))
 
-    def _texts(self, delta: Mapping[str, Any]) -> Iterator[StreamEvent]:
+    def _events(self, delta: Mapping[str, Any], parts: Sequence[Part]) -> Iterator[StreamEvent]:
         # LiteLLM calls it reasoning_content, OpenRouter and vLLM reasoning; some gateways send both.
         reasoning = as_text(delta.get("reasoning_content")) or as_text(delta.get("reasoning"))
         if reasoning:
             self._reasoning.append(reasoning)
             yield ThoughtStream(reasoning)
-        content = as_text(delta.get("content"))
-        if content:
-            self._content.append(content)
-            yield ContentDelta(content)
+        self._content.extend(parts)
+        yield from (ContentDelta(part) for part in parts if isinstance(part, str))
 
     def _add_call(self, entry: Mapping[str, Any]) -> None:
         function = as_object(entry.get("function"))
         identifier = as_text(entry.get("id"))
         parts = self._parts_at(entry.get("index"), identifier)
         parts.id = parts.id or identifier
-        parts.name += as_text(function.get("name")) or ""
-        parts.arguments.append(as_text(function.get("arguments")) or "")
+        name, arguments = as_text(function.get("name")), function.get("arguments")
+        if name and name != parts.name:  # some endpoints repeat it in every chunk
+            parts.name += name
+        if isinstance(arguments, str):
+            parts.arguments.append(arguments)
+        elif arguments:
+            parts.arguments = [as_json(arguments)]
 
     def _parts_at(self, index: object, identifier: str | None) -> _ToolCallParts:
-        """The call that a delta belongs to; a new one for a new index, or a new id under an index that is taken."""
-        if not isinstance(index, int):
-            index = len(self._calls) if identifier or not self._calls else len(self._calls) - 1
-        parts = self._call_at.get(index)
+        """The call that a delta belongs to: by its index, else by its id, else the last one.
+
+        A new one for a new index or id, and for a new id under an index that is taken.
+        """
+        if isinstance(index, int):
+            parts = self._call_at.get(index)
+        elif identifier:
+            parts = next((parts for parts in self._calls if parts.id == identifier), None)
+        else:
+            parts = self._calls[-1] if self._calls else None
         if parts is None or (identifier and parts.id and identifier != parts.id):
-            parts = self._call_at[index] = _ToolCallParts(None, "", [])
+            parts = _ToolCallParts(None, "", [])
             self._calls.append(parts)
+        if isinstance(index, int):
+            self._call_at[index] = parts
         return parts
 
 
@@ -145,6 +164,6 @@ def all_events(response: LLMResponse) -> Iterator[StreamEvent]:
     """What a stream would have told of a response that came in one piece, but for `ContentComplete`."""
     if response.message.reasoning:
         yield ThoughtStream(response.message.reasoning)
-    if isinstance(response.message.content, str) and response.message.content:
-        yield ContentDelta(response.message.content)
+    parts = parts_of({"content": response.message.content})
+    yield from (ContentDelta(part) for part in parts if isinstance(part, str))
     yield from closing_events(response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 
 import httpx
@@ -45,16 +45,22 @@ class StreamReading:
         self._log = log
         self._extend = extend
         self._aggregate = Aggregate()
+        self._ends_at: float | None = None
 
-    async def read(self, incoming: Incoming) -> LLMResponse:
+    async def read(self, incoming: Incoming, grace: float) -> LLMResponse:
         """Reads to the end.
+
+        Args:
+            incoming: The reply.
+            grace: Seconds to wait for the end of the stream once the answer is complete: some endpoints neither say
+                ``[DONE]`` nor close the connection.
 
         Raises:
             LiteLLMStreamError: If the stream holds an error, cannot be read, or ends without a finish reason.
         """
         ending = ""
         try:
-            await self._read_events(incoming)
+            await self._read_events(incoming, grace)
         except httpx.TimeoutException:
             raise
         except httpx.HTTPError as error:
@@ -65,9 +71,9 @@ class StreamReading:
         self._give(closing_events(response))
         return response
 
-    async def _read_events(self, incoming: Incoming) -> None:
+    async def _read_events(self, incoming: Incoming, grace: float) -> None:
         parser = EventParser()
-        async for piece in incoming.pieces:
+        while (piece := await self._next(incoming.pieces, grace)) is not None:
             for data in parser.feed(piece):
                 if data == DONE:
                     await _drain(incoming)
@@ -78,6 +84,15 @@ class StreamReading:
                 self._take(data)
         if not self._aggregate.begun and self._head.content_type != "text/event-stream":
             raise malformed_stream(f"it is {self._head.content_type or 'of no content type'}", self._head)
+
+    async def _next(self, pieces: AsyncIterator[bytes], grace: float) -> bytes | None:
+        """The next piece; None at the end, or when the answer has been complete for `grace` seconds."""
+        if self._ends_at is None and self._aggregate.complete:
+            self._ends_at = asyncio.get_running_loop().time() + grace
+        with suppress(StopAsyncIteration, TimeoutError):
+            async with asyncio.timeout_at(self._ends_at):
+                return await anext(pieces)
+        return None
 
     def _take(self, data: bytes) -> None:
         self._log.chunk(data)

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 import httpx
 
+from looopy_otel.providers.errors import LiteLLMConfigError
 from looopy_otel.providers.response_head import ResponseHead
 
 
@@ -117,9 +118,30 @@ def head_of(response: HTTPResponse) -> ResponseHead:
     return ResponseHead(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
 
+def is_http_client(value: object) -> bool:
+    """True for what has the methods of an ``httpx.AsyncClient`` or of an ``httpx.Client``."""
+    closes = getattr(value, "aclose", None) or getattr(value, "close", None)
+    return callable(getattr(value, "stream", None)) and callable(closes) and not isinstance(value, type)
+
+
+def refuse_closed(client: HTTPClient) -> None:
+    """Says that a client cannot be used any more, where it tells.
+
+    Raises:
+        LiteLLMConfigError: If the client is closed.
+    """
+    if getattr(client, "is_closed", False) is True:
+        raise LiteLLMConfigError("http_client: it is closed; give the provider one that is open, or None")
+
+
 @asynccontextmanager
 async def open_with(client: AsyncHTTPClient, request: HTTPRequest) -> AsyncGenerator[Incoming]:
-    """Sends a request with an async client; without a timeout of its own, for the call's deadline rules."""
+    """Sends a request with an async client; without a timeout of its own, for the call's deadline rules.
+
+    Raises:
+        LiteLLMConfigError: If the client is closed.
+    """
+    refuse_closed(client)
     async with client.stream(
         "POST", request.url, content=request.body, headers=request.headers, timeout=None
     ) as response:

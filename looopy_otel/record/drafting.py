@@ -18,6 +18,7 @@ from looopy_otel.core.draft import (
     StepDraft,
     ToolDraft,
 )
+from looopy_otel.core.errors import LooopyError
 from looopy_otel.core.identity import Identity
 from looopy_otel.core.messages import tool_to_dict
 from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
@@ -235,6 +236,8 @@ def _iteration(operation: Iteration, ending: Ending) -> IterationDraft:
 
 def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
     response = ending.result if isinstance(ending.result, LLMResponse) else None
+    # An error of ours keeps what its response said of the call, as an LLMResponse does.
+    told = response or (ending.error if isinstance(ending.error, LooopyError) else None)
     output = messages_content([response.message], ending.capture_content) if response else NO_CONTENT
     tools = snapshot([tool_to_dict(tool) for tool in operation.tools]) if operation.tools else None
     return LLMDraft(
@@ -251,8 +254,8 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
         reported_cost=response.cost if response else None,
         finish_reason=response.finish_reason if response else None,
         response_id=response.id if response else None,
-        request_id=response.request_id if response else None,
-        response_headers=dict(response.headers) if response else {},
+        request_id=getattr(told, "request_id", None),
+        response_headers=dict(getattr(told, "headers", {})),
         time_to_first_chunk=ending.time_to_first_chunk,
         server_address=operation.server_address,
         server_port=operation.server_port,

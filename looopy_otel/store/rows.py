@@ -12,6 +12,7 @@ import orjson
 
 from looopy_otel.core.draft import Draft, LLMDraft, draft_from_json, draft_to_json
 from looopy_otel.core.semconv import AGENT_ID, AGENT_TASK_ID, SESSION_ID, USER_ID
+from looopy_otel.core.text import valid_text
 from looopy_otel.core.usage import Usage
 from looopy_otel.store.span import StoredSpan, TraceSummary
 
@@ -19,12 +20,16 @@ Row = Mapping[str, Any]
 
 SUMMARY_COLUMNS: Final = "name, operation, start_time, end_time, status, session_id, agent_id, trace_name, usage, cost"
 
+_INT64: Final = range(-(2**63), 2**63)
+_ROW_BYTES: Final = 2048
+"""The dictionary and its short values, rounded up."""
+
 
 def row_from_span(span: StoredSpan) -> dict[str, Any]:
-    """The columns of one span, by name.
+    """The columns of one span, by name; text is made valid UTF-8.
 
     Raises:
-        TypeError: If the draft holds what JSON cannot say.
+        ValueError: If a time or a number of tokens has more than the 64 bits that SQLite holds.
     """
     row: dict[str, Any] = {
         "trace_id": span.trace_id,
@@ -43,7 +48,21 @@ def row_from_span(span: StoredSpan) -> dict[str, Any]:
         "attributes": _json(span.attributes),
         "draft": None if span.draft is None else _text(draft_to_json(span.draft)),
     }
-    return {**row, **_who(span), **_what(span.draft)}
+    row |= {**_who(span), **_what(span.draft)}
+    return {column: _storable(column, value) for column, value in row.items()}
+
+
+def _storable(column: str, value: str | int | None) -> str | int | None:
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, int) and value not in _INT64:
+        raise ValueError(f"{column} {value} has more than 64 bits")
+    return value
+
+
+def row_bytes(row: Row) -> int:
+    """How much memory a row takes, in bytes, about."""
+    return _ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 def _who(span: StoredSpan) -> dict[str, Any]:

@@ -6,16 +6,26 @@ import os
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from looopy_otel.core.errors import StoreError
+from looopy_otel.core.errors import StoreError, StoreLockedError
 from looopy_otel.core.files import create_private_file, make_private_directory
 from looopy_otel.core.fork import close_around_fork
-from looopy_otel.store.connection import connect, create_tables, schema_version, transaction, use_write_ahead_log
+from looopy_otel.store.connection import (
+    BUSY_SECONDS,
+    connect,
+    create_tables,
+    is_locked_out,
+    schema_version,
+    transaction,
+    use_write_ahead_log,
+    wait_until,
+)
 from looopy_otel.store.rows import SUMMARY_COLUMNS, Row, row_from_span, span_from_row, summary_from_rows
 from looopy_otel.store.schema import VERSION
 from looopy_otel.store.span import StoredSpan, TraceSummary
@@ -37,32 +47,44 @@ class Store:
     Args:
         path: The file. Its directory is created (0700), and so is the file, unless `read_only`.
         read_only: True to change nothing; the file must be there.
+        patience: Seconds to wait, while opening, for a process that has the file locked.
 
     Raises:
+        StoreLockedError: If it stays locked for that long.
         StoreError: If the file is missing, damaged, made by a newer release, or may not be opened.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, patience: float = BUSY_SECONDS) -> None:
         self._path = path
         self._read_only = read_only
         self._lock = threading.RLock()
         self._held_for_fork = False
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
-        self._run(lambda connection: None)
+        self._run(lambda connection: None, patience)
         close_around_fork(self._before_fork, self._after_fork)
 
     def insert(self, spans: Sequence[StoredSpan]) -> None:
         """Adds spans in one transaction; one that is there already stays as it is.
 
         Raises:
-            StoreError: If they cannot be written.
-            TypeError: If a draft holds what JSON cannot say; then none is written.
-            ValueError: If a name holds what UTF-8 cannot say; then none is written.
+            StoreError: If they cannot be written; then none is.
         """
-        rows = [row_from_span(span) for span in spans]
+        self.insert_rows([row_from_span(span) for span in spans])
+
+    def insert_rows(self, rows: Sequence[Row], *, patience: float = BUSY_SECONDS) -> None:
+        """Adds spans, as `row_from_span` gives them, in one transaction; one that is there already stays as it is.
+
+        Args:
+            rows: Any number.
+            patience: Seconds to wait for a process that has the file locked.
+
+        Raises:
+            StoreLockedError: If it stays locked for that long.
+            StoreError: If they cannot be written; then none is.
+        """
         if rows:
-            self._run(lambda connection: _insert(connection, rows))
+            self._run(lambda connection: _insert(connection, rows), patience)
 
     def spans(self, trace_id: str) -> list[StoredSpan]:
         """The spans of one trace in start order; none for a trace that is not here.
@@ -136,10 +158,12 @@ class Store:
     ) -> None:
         self.close()
 
-    def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    def _run(self, work: Callable[[sqlite3.Connection], _Result], patience: float = BUSY_SECONDS) -> _Result:
+        deadline = time.monotonic() + patience
         with self._lock, self._usable():
             if self._connection is None:
-                self._connection = self._opened()
+                self._connection = self._opened(deadline)
+            wait_until(self._connection, deadline)
             return work(self._connection)
 
     @contextmanager
@@ -149,6 +173,8 @@ class Store:
             yield
         except sqlite3.OperationalError as error:
             self.close()
+            if is_locked_out(error):
+                raise StoreLockedError(f"another process has locked the store {self._path}: {error}") from error
             raise StoreError(f"the store {self._path} cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             self.close()
@@ -168,7 +194,7 @@ class Store:
         what = str(error) or type(error).__name__
         return StoreError(f"the store {self._path} is damaged ({what}); move it away and new traces make a new one")
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self, deadline: float) -> sqlite3.Connection:
         if self._read_only:
             if not self._path.exists():
                 raise StoreError(
@@ -177,9 +203,9 @@ class Store:
                 )
         else:
             self._create()
-        connection = connect(self._path, read_only=self._read_only)
+        connection = connect(self._path, read_only=self._read_only, deadline=deadline)
         try:
-            self._prepare(connection)
+            self._prepare(connection, deadline)
         except BaseException:
             connection.close()
             raise
@@ -193,7 +219,7 @@ class Store:
         except FileExistsError:
             return
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, deadline: float) -> None:
         version = schema_version(connection)
         if version > VERSION:
             raise StoreError(
@@ -201,8 +227,9 @@ class Store:
                 "upgrade looopy-otel, or name another file with LOOOPY_OTEL_DB or --db"
             )
         if not self._read_only:
-            use_write_ahead_log(connection)
+            use_write_ahead_log(connection, deadline)
             if version == 0:
+                wait_until(connection, deadline)
                 create_tables(connection)
         elif version == 0:
             raise StoreError(f"{self._path} is not a store of looopy-otel, or nothing has been written to it yet")
@@ -225,7 +252,7 @@ class Store:
         self._pid = os.getpid()
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> None:
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     columns = ", ".join(rows[0])
     values = ", ".join(f":{column}" for column in rows[0])
     with transaction(connection):

@@ -145,7 +145,10 @@ async def test_a_providers_budget_counts_its_calls_per_run_and_outside_of_runs()
     ("options", "text"),
     [
         ({}, "give a limit"),
-        ({"max_tokens": 0, "max_seconds": -1}, "max_tokens, max_seconds must be > 0"),
+        ({"max_tokens": 0, "max_seconds": -1}, "max_tokens=0, max_seconds=-1 must be a number > 0"),
+        ({"max_cost_usd": "abc"}, "max_cost_usd='abc' must be a number > 0"),
+        ({"max_cost_usd": float("nan")}, "max_cost_usd=nan must be"),
+        ({"max_llm_calls": True, "max_tool_calls": []}, r"max_llm_calls=True, max_tool_calls=\[\] must be"),
         ({"max_tokens": 1, "on_unknown_cost": "ignore"}, "on_unknown_cost='ignore'"),
     ],
 )

@@ -147,7 +147,9 @@ def test_positional_only_and_keyword_arguments() -> None:
         del a, b, c, others
 
     assert bind(call, '{"a": 1, "c": 2, "d": 3}') == ([1, 5], {"c": 2, "d": 3})
-    assert schema_of(call)["additionalProperties"] is True
+    assert schema_of(call)["additionalProperties"] == {"type": "integer"}
+    with pytest.raises(InvalidArgumentsError, match="d: Input should be a valid integer"):
+        bind(call, '{"a": 1, "d": "three"}')
 
 
 def test_the_context_is_not_told_to_the_model() -> None:

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from looopy_otel.core.settings import ConsoleDestination, CustomDestination, LocalDestination
+from looopy_otel.core.usage import Usage
 from looopy_otel.export.console import ConsoleExporter
 from looopy_otel.export.custom import CustomExporter
 from looopy_otel.export.destination import Outgoing
@@ -67,9 +68,10 @@ def test_a_store_that_cannot_be_written_is_counted_and_named(tmp_path: Path) -> 
 
 def test_a_span_that_cannot_be_stored_costs_no_other(tmp_path: Path) -> None:
     exporter = LocalExporter(LocalDestination(tmp_path / "traces.db"))
-    exporter.accept([Outgoing(finished(), llm_draft()), Outgoing(finished(), llm_draft(input="\ud800"))])
-    exporter.accept([Outgoing(finished("\ud800")), Outgoing(finished())])
-    assert (exporter.stats().exported, dict(exporter.stats().dropped)) == (3, {"unstorable": 1})
+    huge = llm_draft(usage=Usage(2**70, 1))
+    exporter.accept([Outgoing(finished(), llm_draft()), Outgoing(finished(), huge), Outgoing(ReadableSpan("bare"))])
+    exporter.accept([Outgoing(finished("\ud800"), llm_draft(input="\ud800")), Outgoing(finished())])
+    assert (exporter.stats().exported, dict(exporter.stats().dropped)) == (3, {"unstorable": 2})
     exporter.close(time.monotonic())
 
 

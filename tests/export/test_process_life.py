@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.otlp import OTLPExporter
-from looopy_otel.export.sender import Backoff
+from tests.export.patience import PATIENCE
 from tests.export.process import SPANS
-from tests.export.sink import PATIENCE, Sink
 from tests.export.spans import destination, outgoing, spooled_files
+from tests.support.otlp_sink import OTLPSink
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +50,7 @@ def test_what_a_killed_process_left_is_delivered_by_another(tmp_path: Path) -> N
         process.wait()
     assert sum(int(path.stem.partition("-")[2]) for path in spooled_files(tmp_path)) == SPANS
     exporter = OTLPExporter(destination(url), tmp_path, backoff=Backoff(first=0.01))
-    with Sink(port=port) as sink:
+    with OTLPSink(port=port) as sink:
         exporter.accept(outgoing("mine"))
         assert exporter.flush(time.monotonic() + PATIENCE)
         assert Counter(sink.span_names) == names("killed") + Counter(["mine"])
@@ -60,16 +61,16 @@ def test_what_a_killed_process_left_is_delivered_by_another(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_parent_and_child_of_a_fork_deliver_everything_once(tmp_path: Path) -> None:
-    with Sink() as sink:
-        run("forked", sink.url, tmp_path)
+    with OTLPSink() as sink:
+        run("forked", sink.traces_url, tmp_path)
         assert Counter(sink.span_names) == names("before") + names("child") + names("parent")
     assert spooled_files(tmp_path) == []
 
 
 @pytest.mark.parametrize(("mode", "prefix"), [("exiting", "last"), ("first_span_at_exit", "late")])
 def test_spans_of_the_last_moment_are_delivered(tmp_path: Path, mode: str, prefix: str) -> None:
-    with Sink() as sink:
-        run(mode, sink.url, tmp_path)
+    with OTLPSink() as sink:
+        run(mode, sink.traces_url, tmp_path)
         assert Counter(sink.span_names) == names(prefix)
     assert spooled_files(tmp_path) == []
 

@@ -18,6 +18,7 @@ from looopy_otel.export import processor as processor_module
 from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.processor import DraftProcessor
 from looopy_otel.export.worker import Worker
+from tests.export.patience import until
 from tests.export.spans import llm_draft
 
 
@@ -151,9 +152,11 @@ def test_a_flush_obeys_its_timeout_while_the_worker_is_stuck() -> None:
     begun = time.monotonic()
     assert not processor.force_flush(100)
     assert time.monotonic() - begun < 10
+    assert processor.queued == 1
     gate.open.set()
     processor.shutdown()
     assert len(gate.got) == 1
+    assert processor.queued == 0
 
 
 def test_a_shutdown_obeys_its_timeout_while_the_worker_is_stuck() -> None:
@@ -168,6 +171,41 @@ def test_a_shutdown_obeys_its_timeout_while_the_worker_is_stuck() -> None:
     gate.open.set()
 
 
+def test_after_a_shutdown_that_gave_up_every_span_is_queued_or_dropped() -> None:
+    gate = Gate()
+    processor = pipeline(gate)
+    gate.open.clear()
+    traces = tracer(processor)
+    for _ in range(512):
+        traces.start_span("in hand").end()
+    assert gate.entered.wait(20)
+    for _ in range(100):
+        traces.start_span("never taken").end()
+    processor.shutdown(100)
+    assert (processor.queued, processor.dropped) == (512, {"shutdown": 100})
+    gate.open.set()
+    until(lambda: processor.queued == 0)
+    assert len(gate.got) == 512
+    assert processor.dropped == {"shutdown": 100}
+
+
+def test_a_late_span_does_not_wait_for_a_stalled_destination() -> None:
+    gate = Gate()
+    processor = pipeline(gate)
+    gate.open.clear()
+    traces = tracer(processor)
+    late = traces.start_span("late")
+    traces.start_span("in hand").end()
+    processor.shutdown(100)
+    begun = time.monotonic()
+    late.end()
+    assert time.monotonic() - begun < 10
+    assert processor.queued == 1
+    gate.open.set()
+    until(lambda: processor.queued == 0)
+    assert [one.span.name for one in gate.got] == ["in hand"]
+
+
 def test_a_full_queue_refuses_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor_module, "QUEUE_SPANS", 512)
     gate = Gate()
@@ -179,11 +217,12 @@ def test_a_full_queue_refuses_and_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gate.entered.wait(20)
     for _ in range(520):
         traces.start_span("waiting").end()
-    assert processor.queued == 512
+    assert processor.queued == 1024
     assert processor.dropped == {"queue-full": 8}
     gate.open.set()
     processor.shutdown()
     assert len(gate.got) == 1024
+    assert processor.queued == 0
 
 
 def test_spans_that_end_after_the_shutdown_go_straight_through() -> None:

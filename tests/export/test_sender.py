@@ -5,16 +5,19 @@ import socket
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+import looopy_otel as lo
+from looopy_otel.export import sender as sender_module
+from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.otlp import OTLPExporter
-from looopy_otel.export.sender import Backoff
-from tests.export.sink import PATIENCE, Answer, Sink
+from tests.export.patience import PATIENCE, soon, until
 from tests.export.spans import destination, outgoing, rejected_files, spooled_files
+from tests.support.otlp_sink import Answer, OTLPSink
 
 QUICK = Backoff(first=0.01, most=0.05)
 SLOW = Backoff(first=600.0, most=600.0)
@@ -38,17 +41,6 @@ def build(tmp_path: Path) -> Iterator[Build]:
         exporter.close(time.monotonic())
 
 
-def soon() -> float:
-    return time.monotonic() + PATIENCE
-
-
-def until(met: Callable[[], bool]) -> None:
-    deadline = soon()
-    while not met():
-        assert time.monotonic() < deadline, "not met in time"
-        time.sleep(0.005)
-
-
 def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,8 +49,8 @@ def unused_port() -> int:
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_a_batch_arrives_with_its_headers_and_leaves_no_file(tmp_path: Path, build: Build, compressed: bool) -> None:
-    with Sink() as sink:
-        exporter = build(sink.url, gzip=compressed, headers={"authorization": "Bearer abcdefgh"})
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url, gzip=compressed, headers={"authorization": "Bearer abcdefgh"})
         exporter.accept(outgoing("one", "two"))
         assert exporter.flush(soon())
         (request,) = sink.requests
@@ -76,8 +68,8 @@ def test_a_batch_arrives_with_its_headers_and_leaves_no_file(tmp_path: Path, bui
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 def test_what_may_pass_later_is_tried_again_and_arrives_once(build: Build, status: int) -> None:
-    with Sink(Answer(status), Answer(status)) as sink:
-        exporter = build(sink.url)
+    with OTLPSink(Answer(status), Answer(status)) as sink:
+        exporter = build(sink.traces_url)
         exporter.accept(outgoing("one"))
         exporter.accept(outgoing("two"))
         assert exporter.flush(soon())
@@ -89,8 +81,8 @@ def test_what_may_pass_later_is_tried_again_and_arrives_once(build: Build, statu
 
 
 def test_a_connection_that_is_reset_is_tried_again(build: Build) -> None:
-    with Sink(Answer(reset=True)) as sink:
-        exporter = build(sink.url)
+    with OTLPSink(Answer(drop=True)) as sink:
+        exporter = build(sink.traces_url)
         exporter.accept(outgoing("one"))
         assert exporter.flush(soon())
         assert sink.span_names == ["one"]
@@ -98,18 +90,18 @@ def test_a_connection_that_is_reset_is_tried_again(build: Build) -> None:
 
 def test_an_endpoint_that_never_answers_is_given_up_after_the_timeout(build: Build) -> None:
     hold = threading.Event()
-    with Sink(Answer(hold=hold)) as sink:
-        exporter = build(sink.url, timeout=0.1)
+    with OTLPSink(Answer(hold=hold)) as sink:
+        exporter = build(sink.traces_url, timeout=0.1)
         exporter.accept(outgoing("one"))
-        until(lambda: len(sink.requests) >= 2)
+        sink.wait_for_requests(2)
         assert "no answer within 0.1 s" in (exporter.stats().last_error or "")
         hold.set()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
 def test_what_will_never_be_accepted_is_set_aside_and_counted(tmp_path: Path, build: Build, status: int) -> None:
-    with Sink(Answer(status)) as sink:
-        exporter = build(sink.url)
+    with OTLPSink(Answer(status)) as sink:
+        exporter = build(sink.traces_url)
         exporter.accept(outgoing("one", "two"))
         exporter.accept(outgoing("three"))
         assert exporter.flush(soon())
@@ -123,8 +115,9 @@ def test_no_secret_stands_in_errors_logs_and_file_names(
     tmp_path: Path, build: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = b64encode(b"pk-lf-public:sk-lf-secret").decode()
-    with Sink(answer=Answer(401, body=f"unknown key sk-lf-secret in Basic {token}".encode())) as sink:
-        exporter = build(sink.url, headers={"authorization": f"Basic {token}"})
+    with OTLPSink() as sink:
+        sink.answer(then=Answer(401, body=f"unknown key sk-lf-secret in Basic {token}".encode()))
+        exporter = build(sink.traces_url, headers={"authorization": f"Basic {token}"})
         with caplog.at_level(logging.WARNING, "looopy_otel"):
             exporter.accept(outgoing("one"))
             assert exporter.flush(soon())
@@ -137,8 +130,9 @@ def test_no_secret_stands_in_errors_logs_and_file_names(
 
 
 def test_the_log_says_what_is_wrong_and_does_not_flood(build: Build, caplog: pytest.LogCaptureFixture) -> None:
-    with Sink(answer=Answer(401)) as sink, caplog.at_level(logging.WARNING, "looopy_otel"):
-        exporter = build(sink.url)
+    with OTLPSink() as sink, caplog.at_level(logging.WARNING, "looopy_otel"):
+        sink.answer(then=Answer(401))
+        exporter = build(sink.traces_url)
         for _ in range(5):
             exporter.accept(outgoing("one"))
         assert exporter.flush(soon())
@@ -147,8 +141,8 @@ def test_the_log_says_what_is_wrong_and_does_not_flood(build: Build, caplog: pyt
 
 
 def test_retry_after_is_obeyed_even_in_a_hurry(build: Build) -> None:
-    with Sink(Answer(429, {"retry-after": "0.4"})) as sink:
-        exporter = build(sink.url, backoff=SLOW)
+    with OTLPSink(Answer(429, {"retry-after": "0.4"})) as sink:
+        exporter = build(sink.traces_url, backoff=SLOW)
         begun = time.monotonic()
         exporter.accept(outgoing("one"))
         assert exporter.flush(soon())
@@ -157,8 +151,8 @@ def test_retry_after_is_obeyed_even_in_a_hurry(build: Build) -> None:
 
 
 def test_a_flush_cuts_a_long_pause_short(build: Build) -> None:
-    with Sink(Answer(503)) as sink:
-        exporter = build(sink.url, backoff=SLOW)
+    with OTLPSink(Answer(503)) as sink:
+        exporter = build(sink.traces_url, backoff=SLOW)
         exporter.accept(outgoing("one"))
         until(lambda: exporter.stats().last_error is not None)
         assert exporter.flush(soon())
@@ -177,7 +171,7 @@ def test_a_dead_endpoint_costs_disk_and_after_its_return_everything_arrives_in_o
     assert not exporter.flush(time.monotonic() + 0.05)
     assert exporter.stats().spooled == 20
     assert "no connection" in (exporter.stats().last_error or "")
-    with Sink(port=port) as sink:
+    with OTLPSink(port=port) as sink:
         assert exporter.flush(soon())
         assert sink.span_names == names
     assert exporter.stats().dropped == {}
@@ -196,10 +190,10 @@ def test_closing_with_a_dead_endpoint_does_not_wait_for_it_since_all_is_on_disk(
 
 def test_closing_obeys_its_deadline_while_the_endpoint_stalls(tmp_path: Path, build: Build) -> None:
     hold = threading.Event()
-    with Sink(Answer(hold=hold)) as sink:
-        exporter = build(sink.url, timeout=60.0)
+    with OTLPSink(Answer(hold=hold)) as sink:
+        exporter = build(sink.traces_url, timeout=60.0)
         exporter.accept(outgoing("one"))
-        sink.wait_for(lambda: bool(sink.requests))
+        sink.wait_for_requests(1)
         begun = time.monotonic()
         exporter.close(begun + 0.2)
         assert 0.2 <= time.monotonic() - begun < 10
@@ -213,7 +207,7 @@ def test_without_a_writable_spool_batches_wait_in_memory(tmp_path: Path) -> None
     exporter = OTLPExporter(destination(f"http://127.0.0.1:{port}/v1/traces"), tmp_path / "file", backoff=QUICK)
     exporter.accept(outgoing("one"))
     assert (exporter.stats().queued, exporter.stats().spooled) == (1, 0)
-    with Sink(port=port) as sink:
+    with OTLPSink(port=port) as sink:
         assert exporter.flush(soon())
         assert sink.span_names == ["one"]
     exporter.close(soon())
@@ -225,17 +219,72 @@ def test_what_an_earlier_exporter_left_is_sent_first(tmp_path: Path, build: Buil
     earlier.accept(outgoing("one"))
     earlier.close(soon())
     later = build(f"http://127.0.0.1:{port}/v1/traces")
-    with Sink(port=port) as sink:
+    with OTLPSink(port=port) as sink:
         later.accept(outgoing("two"))
         assert later.flush(soon())
         assert sink.span_names == ["one", "two"]
     assert spooled_files(tmp_path) == []
 
 
+def left_behind(build: Build, url: str, name: str) -> None:
+    """Leaves a batch as a configuration does whose last span ends after it was replaced."""
+    replaced = build(url)
+    replaced.close(soon())
+    replaced.accept(outgoing(name))
+
+
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_what_is_left_behind_later_is_sent_at_a_flush_and_at_the_close(tmp_path: Path, build: Build, end: str) -> None:
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        assert exporter.flush(soon())
+        left_behind(build, sink.traces_url, "late")
+        assert sink.span_names == ["one"]
+        getattr(exporter, end)(soon())
+        assert sink.span_names == ["one", "late"]
+    assert spooled_files(tmp_path) == []
+
+
+def test_what_is_left_behind_is_sent_by_a_sender_that_has_nothing_of_its_own(tmp_path: Path, build: Build) -> None:
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        left_behind(build, sink.traces_url, "late")
+        assert exporter.flush(soon())
+        assert sink.span_names == ["late"]
+    assert spooled_files(tmp_path) == []
+
+
+def test_an_idle_sender_looks_for_what_is_left_behind(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "ADOPT_SECONDS", 0.02)
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        assert exporter.flush(soon())
+        left_behind(build, sink.traces_url, "late")
+        sink.wait_for(2)
+        assert sink.span_names == ["one", "late"]
+
+
+def test_a_span_that_ends_under_the_next_configuration_is_sent_by_it(tmp_path: Path) -> None:
+    with OTLPSink() as sink:
+
+        def configured() -> lo.Telemetry:
+            return lo.configure(exporters="otlp", otlp_endpoint=sink.url, spool_directory=tmp_path)
+
+        configured()
+        outliving = lo.span("outliving")
+        outliving.__enter__()
+        with configured() as second:
+            outliving.__exit__(None, None, None)
+            second.flush(PATIENCE)
+            assert sink.span_names == ["outliving"]
+
+
 def test_a_partial_success_counts_what_was_left_out(build: Build) -> None:
     body = b"\x0a\x0b\x08\x01\x12\x07too old"
-    with Sink(Answer(200, {"content-type": "application/x-protobuf"}, body)) as sink:
-        exporter = build(sink.url)
+    with OTLPSink(Answer(200, body=body)) as sink:
+        exporter = build(sink.traces_url)
         exporter.accept(outgoing("one", "two", "three"))
         assert exporter.flush(soon())
         stats = exporter.stats()
@@ -290,8 +339,8 @@ def test_where_no_thread_may_start_flushing_ships_on_its_own_thread(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with Sink(Answer(503)) as sink:
-        exporter = build(sink.url)
+    with OTLPSink(Answer(503)) as sink:
+        exporter = build(sink.traces_url)
         exporter.accept(outgoing("one"))
         assert len(spooled_files(tmp_path)) == 1
         assert exporter.flush(soon())

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import NoReturn
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from looopy_otel.core import secrets
 from looopy_otel.export.verdict import judge, masked, public_url, retry_after, secrets_in
 
 URL = "https://user:pass@collector.example/v1/traces?key=1"
@@ -48,7 +51,7 @@ def test_langfuse_has_causes_of_its_own() -> None:
 def test_what_the_endpoint_says_is_one_short_line_and_pages_of_html_are_not_shown() -> None:
     text = judge(400, {"content-type": "text/plain"}, b"bad\n\tspan\x00id" + b"x" * 5000, endpoint=URL, langfuse=False)
     assert "it says: bad span id" in text.message
-    assert len(text.message) < 400
+    assert len(masked(text.message, ())) <= 401
     page = judge(502, {"content-type": "text/html"}, b"<html>Bad gateway", endpoint=URL, langfuse=False)
     assert "html" not in page.message
 
@@ -76,10 +79,43 @@ def test_retry_after_is_seconds_or_a_date_within_reason() -> None:
 
 def test_secrets_are_masked_in_every_form() -> None:
     token = b64encode(b"pk-lf-1:sk-lf-secret").decode()
-    secrets = secrets_in({"authorization": f"Basic {token}", "x-api-key": "abcdef123", "x-version": "4"})
-    text = masked(f"bad Basic {token}, {token}, sk-lf-secret, abcdef123, 4", secrets)
+    found = secrets_in({"authorization": f"Basic {token}", "x-api-key": "abcdef123", "x-version": "4"})
+    text = masked(f"bad Basic {token}, {token}, sk-lf-secret, abcdef123, 4", found)
     assert text == "bad ***, ***, ***, ***, 4"
     assert masked("x", secrets_in({"authorization": "Basic !!!not-base64"})) == "x"
+
+
+ECHOED = "sk-" + "proj-abcDEF1234567890abcdEFGH"
+
+
+@pytest.mark.parametrize("length", [0, 200, 300, 330, 340, 350, 360, 370, 380, 390, 400])
+def test_what_an_endpoint_echoes_is_masked_before_it_is_cut_short(length: int) -> None:
+    body = f"{'x' * length} {ECHOED} and own-secret-of-the-header".encode()
+    text = masked(judge(400, {}, body, endpoint=URL, langfuse=False).message, ("own-secret-of-the-header",))
+    assert "sk-" not in text
+    assert "own" not in text
+    assert len(text) <= 401
+
+
+def test_the_reason_of_a_partial_success_is_one_masked_line() -> None:
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = 1
+    response.partial_success.error_message = f"invalid span:\nprompt was {ECHOED}" + " word" * 500
+    headers = {"content-type": "application/x-protobuf"}
+    text = masked(judge(200, headers, response.SerializeToString(), endpoint=URL, langfuse=False).message, ())
+    assert "invalid span: prompt was [REDACTED:openai-key] word" in text
+    assert len(text) <= 401
+
+
+def test_a_message_that_cannot_be_searched_for_secrets_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, swallowed_faults: Counter[str]
+) -> None:
+    def broken(text: str) -> NoReturn:
+        raise RuntimeError("the patterns are broken")
+
+    monkeypatch.setattr(secrets, "redact_text", broken)
+    assert masked("it says: anything", ()) == "[REDACTED:redaction-failed]"
+    assert swallowed_faults["export.verdict"] == 1
 
 
 def test_a_url_is_shown_without_its_credentials() -> None:

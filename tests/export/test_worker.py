@@ -180,8 +180,11 @@ def test_a_fault_costs_the_span_that_it_is_in_and_no_other(swallowed_faults: Cou
 
 def test_a_destination_that_fails_costs_no_other(swallowed_faults: Counter[str]) -> None:
     broken, kept = Kept("broken", "seed", fails=True), Kept("kept", "seed")
-    worker(Stages(), broken, kept).export([drafted()])
+    pipeline = worker(Stages(), broken, kept)
+    pipeline.export([drafted()])
     assert len(kept.got) == 1
+    assert pipeline.dropped == {"fault": 1}
+    assert pipeline.handed_on == 1
     assert swallowed_faults == {"export.broken": 1}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,11 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from looopy_otel.core.draft import AgentDraft, Draft, Failure, LLMDraft, Shape, ToolDraft
+from looopy_otel.core.draft import (
+    AgentDraft,
+    AttemptDraft,
+    Draft,
+    Failure,
+    IterationDraft,
+    LLMDraft,
+    StepDraft,
+    ToolDraft,
+    draft_from_json,
+    draft_to_json,
+)
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import Identity
+from looopy_otel.core.secrets import FAILED
+from looopy_otel.core.snapshot import Shape
 from looopy_otel.core.usage import Usage
-from looopy_otel.privacy.gate import CONTENT, FAILED, Gate
+from looopy_otel.privacy.facts import CONTENT
+from looopy_otel.privacy.gate import Gate
 from looopy_otel.privacy.keys import is_secret_name
 from tests.privacy.secrets import SECRETS
 
@@ -112,7 +126,7 @@ def test_metadata_of_a_call_is_shapes_scalars_and_types() -> None:
         output_shape=Shape(len(f'[{{"role":"assistant","content":"no {KEY}"}}]'), ("assistant",)),
         metadata={"api_key": "[REDACTED:secret]", "plan": "gold"},
         error=Failure("LiteLLMAPIError", "LiteLLMAPIError"),
-        parameters={"temperature": 0.7, "user": MARK},
+        parameters={"temperature": 0.7},
         tools=None,
         response_headers={"x-litellm-call-id": "c", "x-litellm-model-group": MARK},
     )  # fmt: skip
@@ -124,8 +138,8 @@ def test_shapes_that_are_known_are_kept() -> None:
     assert (passed.input_shape, passed.output_shape) == (Shape(7, ("user",)), None)
 
 
-@pytest.mark.parametrize(("reason", "kept"), [("max_iterations", "max_iterations"), ("it said: no", None)])
-def test_a_reason_in_metadata_is_a_word_or_nothing(reason: str, kept: str | None) -> None:
+@pytest.mark.parametrize(("reason", "kept"), [("max_iterations", "max_iterations"), ("it said: no", CONTENT)])
+def test_a_reason_in_metadata_is_a_word(reason: str, kept: str) -> None:
     passed = Gate("metadata").draft(replace(RUN, reason=reason))
     assert isinstance(passed, AgentDraft)
     assert passed.reason == kept
@@ -176,6 +190,62 @@ def test_foreign_attributes_without_content() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "passed"),
+    [
+        ('{"input": 3, "output": 2.5}', '{"input": 3, "output": 2.5}'),
+        ('{"who": "Jane"}', CONTENT),
+        ('{"Jane Doe": 1}', CONTENT),
+        (' ["Jane"]', CONTENT),
+        ("[1, 2]", CONTENT),
+        ('{"cut off": "Ja', CONTENT),
+        ([{"a": 1}, "b"], [CONTENT, "b"]),
+        (CONTENT, CONTENT),
+        (f"{MARK} and more", f"{MARK} and more"),
+    ],
+)
+def test_text_that_is_a_structure_is_a_structure(value: Any, passed: Any) -> None:
+    assert Gate("metadata").attributes({"x": value}) == {"x": passed}
+
+
+def test_keys_are_redacted_too() -> None:
+    attributes = {f"note.{KEY}": 1, f"other.{KEY}": 2}
+    for capture in ("redacted", "metadata"):
+        assert Gate(capture).attributes(attributes) == {f"note.{MARK}": 1, f"other.{MARK}": 2}
+    assert Gate("full").attributes(attributes) == attributes
+
+
+FREE = {"str", "str | None"}
+
+
+@pytest.mark.parametrize("capture", ["redacted", "metadata"])
+@pytest.mark.parametrize("kind", [AgentDraft, AttemptDraft, IterationDraft, LLMDraft, StepDraft, ToolDraft])
+def test_every_field_that_may_hold_any_text_is_redacted(kind: type[Any], capture: Any) -> None:
+    names = [field.name for field in fields(kind) if field.type in FREE]
+    passed = Gate(capture).draft(kind(start_time=1, end_time=2, identity=IDENTITY, **dict.fromkeys(names, KEY)))
+    assert {name: getattr(passed, name) for name in names} == dict.fromkeys(names, MARK)
+    mine: dict[str, Any] = dict.fromkeys((field.name for field in fields(Identity) if field.type in FREE), KEY)
+    identity = Gate(capture).draft(replace(RUN, identity=Identity(**mine))).identity
+    assert {name: getattr(identity, name) for name in mine} == dict.fromkeys(mine, MARK)
+
+
+@pytest.mark.parametrize(
+    "word", ["gpt-4-0613", "get_weather", "openai/gpt-4o:free", "local.<locals>.Error", MARK, "::1"]
+)
+def test_names_pass_where_content_does_not(word: str) -> None:
+    passed = Gate("metadata").draft(replace(TOOL, tool_name=word, error=Failure(word, "it said so")))
+    assert isinstance(passed, ToolDraft)
+    assert (passed.tool_name, passed.error) == (word, Failure(word, word))
+
+
+@pytest.mark.parametrize("text", ["the patient is Jane", "患者は花子さんです", "x" * 129, "a\nb"])
+def test_what_looks_like_no_name_is_content(text: str) -> None:
+    passed = Gate("metadata").draft(replace(CALL, finish_reason=text, response_headers={"x-litellm-call-id": text}))
+    assert isinstance(passed, LLMDraft)
+    assert (passed.finish_reason, passed.response_headers) == (CONTENT, {"x-litellm-call-id": CONTENT})
+    assert Gate("metadata").text(text) == CONTENT
+
+
 def test_free_text() -> None:
     text = f"wrong key {KEY}"
     assert Gate("full").text(text) == text
@@ -216,13 +286,14 @@ def test_a_broken_redactor_lets_no_text_pass(draft: Draft, capture: Any) -> None
         assert secret not in str(asdict(passed))
     if capture == "redacted":
         assert passed.input == passed.output == FAILED
-    assert passed.identity.session_id == "s"
+    assert passed.identity.session_id == FAILED
+    assert draft_from_json(draft_to_json(passed)) == passed
 
 
 @pytest.mark.usefixtures("counted")
 def test_a_broken_redactor_lets_no_attribute_pass() -> None:
     gate = Gate("redacted", redact=broken)
-    assert gate.attributes({"note": "x", "count": 3}) == {"note": FAILED, "count": 3}
+    assert gate.attributes({"note": "x", "count": 3}) == {FAILED: FAILED, f"{FAILED} 2": 3}
     assert gate.text("x") == FAILED
 
 

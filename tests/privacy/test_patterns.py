@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from looopy_otel.privacy.patterns import redact_text
+from looopy_otel.core.secrets import Finding, find_secrets, merged, redact_text, replace_in_pieces
+from looopy_otel.core.text import valid_text
 from tests.privacy.secrets import SECRETS
 
 PLACES = [
@@ -117,3 +118,28 @@ def test_no_company_saves_a_secret(name: str, before: str, behind: str) -> None:
 def test_a_megabyte_passes(unit: str) -> None:
     text = unit * (1_000_000 // len(unit)) + " api_key=hunter2"
     assert "hunter2" not in redact_text(text)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in NAMED] + [f"x {secret} y" for secret, _ in SECRETS.values()])
+def test_findings_replaced_in_pieces_are_the_redacted_text(text: str) -> None:
+    for size in (1, 2, 5, len(text)):
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        assert "".join(replace_in_pieces(pieces, find_secrets(text))) == redact_text(text)
+
+
+@given(mixtures)
+@example("Authorization: Bearer abcdefgh/sk-proj-abcDEF1234567890abcdEFGHauthorization: Basic dXNlcjpwYXNz")
+def test_what_is_not_found_stays(text: str) -> None:
+    text = valid_text(text)
+    findings = find_secrets(text)
+    assert findings == merged(findings)
+    assert all(0 <= finding.start < finding.end <= len(text) for finding in findings)
+    replaced = "".join(replace_in_pieces(list(text), findings))
+    assert redact_text(replaced) == replaced
+
+
+def test_findings_that_overlap_are_one() -> None:
+    assert merged([Finding(4, 6, "b"), Finding(0, 2, "a"), Finding(1, 5, "c"), Finding(6, 7, "d")]) == [
+        Finding(0, 6, "a"),
+        Finding(6, 7, "d"),
+    ]

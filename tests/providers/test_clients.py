@@ -10,10 +10,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from looopy_otel.core.types import ContentComplete, StreamEvent
-from looopy_otel.providers import LiteLLMConnectionError, LiteLLMStreamError, LiteLLMTimeoutError, Reply
+from looopy_otel.providers import LiteLLMTimeoutError, Reply
 from tests.providers.conftest import Connect, Serve
-from tests.providers.observing import RememberingObserver
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -103,47 +101,3 @@ async def test_an_async_client_of_the_user(serve: Serve, connect: Connect) -> No
         await provider.aclose()
         assert not client.is_closed
     assert [request.headers["x-mine"] for request in server.requests] == ["yes"] * 3
-
-
-async def test_a_sync_client_of_the_user(serve: Serve, connect: Connect, observer: RememberingObserver) -> None:
-    server = serve(Reply(text="hi", usage={"prompt_tokens": 1, "completion_tokens": 2}))
-    with httpx.Client(headers={"x-mine": "yes"}) as client:
-        provider = connect(server, http_client=client)
-        plain = await provider.call(messages=HELLO)
-        events = [event async for event in provider.call(messages=HELLO)]
-        assert (await asyncio.gather(provider.call(messages=HELLO), provider.call(messages=HELLO)))[0] is not None
-        assert provider.call_sync(messages=HELLO).message == plain.message
-    assert isinstance(events[-1], ContentComplete)
-    assert events[-1].response.message == plain.message
-    assert {request.headers["x-mine"] for request in server.requests} == {"yes"}
-    assert all(handle.error is None for handle in observer.handles)
-
-
-async def test_failures_with_a_sync_client(serve: Serve, connect: Connect) -> None:
-    server = serve(Reply(cut_after=-1), Reply(text="half an answer", cut_after=2), Reply(delay=2))
-    with httpx.Client() as client:
-        provider = connect(server, http_client=client)
-        with pytest.raises(LiteLLMConnectionError, match="ECONNRESET"):
-            await provider.call(messages=HELLO)
-        with pytest.raises(LiteLLMStreamError, match="before the answer was complete"):
-            async for _ in provider.call(messages=HELLO):
-                pass
-        provider.update_config(timeout=0.2)
-        with pytest.raises(LiteLLMTimeoutError, match=r"after 0\.2s"):
-            await provider.call(messages=HELLO)
-
-
-async def test_leaving_a_stream_of_a_sync_client(serve: Serve, connect: Connect, observer: RememberingObserver) -> None:
-    server = serve(Reply(text="one two", chunk_size=4, chunk_delay=30))
-    seen: list[StreamEvent] = []
-    with httpx.Client() as client:
-        stream = aiter(connect(server, http_client=client, timeout=60.0).call(messages=HELLO))
-        pending = asyncio.ensure_future(anext(stream))
-        assert await asyncio.to_thread(server.wait_for_requests, 1)
-        await asyncio.sleep(0.2)
-        pending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await pending
-        assert await asyncio.to_thread(server.wait_for_disconnects, 1)
-    assert isinstance(observer.only.error, asyncio.CancelledError)
-    assert seen == []

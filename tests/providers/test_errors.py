@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 import socket
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import orjson
 import pytest
 
@@ -22,8 +25,11 @@ from looopy_otel.providers import (
     LiteLLMRateLimitError,
     LiteLLMStreamError,
     LiteLLMTimeoutError,
+    ProviderCall,
     Reply,
+    ScriptedProvider,
 )
+from looopy_otel.testing import capture_spans
 from tests.providers.conftest import KEY, Connect, Serve
 from tests.providers.observing import RememberingObserver
 
@@ -63,6 +69,96 @@ async def test_what_a_wrong_key_also_looks_like(serve: Serve, connect: Connect, 
     with pytest.raises(LiteLLMAuthenticationError, match=f"LiteLLM API error: {status} ") as caught:
         await connect(serve(Reply(status=status, body=body))).call(messages=HELLO)
     assert "api_key" in caught.value.hint
+
+
+async def test_forbidden_is_a_matter_of_the_key_whatever_it_says(serve: Serve, connect: Connect) -> None:
+    with pytest.raises(LiteLLMAuthenticationError, match="LiteLLM API error: 403 Forbidden: not yours") as caught:
+        await connect(serve(Reply(status=403, body=b"not yours"))).call(messages=HELLO)
+    assert "api_key" in caught.value.hint
+
+
+CALL_HEADERS = {
+    semconv.LITELLM_CALL_ID_HEADER: "call-1",
+    semconv.LITELLM_MODEL_GROUP_HEADER: "gpt-4",
+    semconv.LITELLM_RETRIES_HEADER: "2",
+    semconv.LITELLM_FALLBACKS_HEADER: "1",
+}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(status=500, headers=CALL_HEADERS),
+        Reply(status=429, headers=CALL_HEADERS),
+        Reply(body=b"no JSON", headers=CALL_HEADERS),
+        Reply(text="half a body", cut_after=0, headers=CALL_HEADERS),
+        Reply(text="a body that stalls", drip=60.0, headers=CALL_HEADERS),
+    ],
+    ids=["500", "429", "no completion", "cut", "stalled"],
+)
+async def test_a_failed_call_keeps_what_the_proxy_said_of_it(serve: Serve, connect: Connect, reply: Reply) -> None:
+    with capture_spans() as captured:
+        with pytest.raises(LiteLLMError) as caught:
+            await connect(serve(reply), timeout=1.0).call(messages=HELLO)
+    assert (caught.value.request_id, caught.value.headers) == ("call-1", CALL_HEADERS)
+    seen = captured.attributes("llm.call")
+    assert seen[semconv.LLM_REQUEST_ID] == "call-1"
+    for name, value in CALL_HEADERS.items():
+        assert seen[f"{semconv.LLM_RESPONSE_HEADER}{name}"] == value
+    assert semconv.OUTPUT not in seen
+
+
+async def test_a_scripted_failure_keeps_them_too() -> None:
+    with pytest.raises(LiteLLMAPIError) as caught:
+        await ScriptedProvider([Reply(status=500, headers=CALL_HEADERS)]).call(messages=HELLO)
+    assert (caught.value.request_id, caught.value.headers) == ("call-1", CALL_HEADERS)
+
+
+async def test_a_call_without_any_response_has_nothing_to_keep(serve: Serve, connect: Connect) -> None:
+    with capture_spans() as captured:
+        with pytest.raises(LiteLLMConnectionError) as caught:
+            await connect(serve(Reply(cut_after=-1))).call(messages=HELLO)
+    assert (caught.value.request_id, caught.value.headers) == (None, {})
+    assert semconv.LLM_REQUEST_ID not in captured.attributes("llm.call")
+
+
+async def drained(call: ProviderCall) -> None:
+    async for _ in call:
+        pass
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("sync", [False, True], ids=["async client", "sync client"])
+@pytest.mark.parametrize(
+    ("body", "timeout"),
+    [
+        (Reply(cut_after=0), 60.0),
+        (Reply(drip=60.0), 60.0),
+        (Reply(drip=60.0), 0.4),
+        (Reply(body=b"not gzip", headers={"content-encoding": "gzip"}), 60.0),
+    ],
+    ids=["cut", "stalled", "stalled beyond the timeout", "garbled"],
+)
+async def test_the_status_counts_whatever_becomes_of_the_body(
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    body: Reply,
+    timeout: float,
+    sync: bool,
+    streamed: bool,
+) -> None:
+    if timeout > 1:
+        monkeypatch.setattr("looopy_otel.providers.sending.ERROR_PAGE_SECONDS", 0.3)
+    reply = replace(body, status=429, text="slow down", headers={**body.headers, "retry-after": "7"})
+    with httpx.Client() as client:
+        provider = connect(serve(reply), timeout=timeout, http_client=client if sync else None)
+        call = provider.call(messages=HELLO)
+        started = time.monotonic()
+        with pytest.raises(LiteLLMRateLimitError, match="LiteLLM API error: 429 Too Many Requests") as caught:
+            await (drained(call) if streamed else call)
+        assert time.monotonic() - started < 20
+    assert (caught.value.status, caught.value.retry_after) == (429, 7.0)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +279,7 @@ async def test_a_proxy_that_closes_the_connection(serve: Serve, connect: Connect
     [
         LiteLLMAPIError("a", status=500, type="t", code="c", request_id="r"),
         LiteLLMRateLimitError("a", status=429, retry_after=2.0),
-        LiteLLMTimeoutError("LiteLLM request timeout after 60.0s"),
+        LiteLLMTimeoutError("LiteLLM request timeout after 60.0s", request_id="r", headers={"a": "b"}),
         LiteLLMConnectionError("LiteLLM API error: ECONNREFUSED"),
         LiteLLMConfigError("x"),
     ],

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
-from looopy_otel.providers import LiteLLM, LiteLLMConfigError, LiteLLMOptions, LiteLLMProvider
-from looopy_otel.providers.options import is_secret_name, options_from
-from tests.providers.conftest import KEY
+from looopy_otel.providers import (
+    LiteLLM,
+    LiteLLMAPIError,
+    LiteLLMConfigError,
+    LiteLLMOptions,
+    LiteLLMProvider,
+    Reply,
+)
+from looopy_otel.providers.options import changed, is_secret_name, options_from
+from tests.providers.conftest import KEY, Connect, Serve
 
 URL = "http://localhost:4000"
 REQUIRED: dict[str, Any] = {"base_url": URL, "model": "gpt-4"}
@@ -28,7 +36,7 @@ def test_defaults() -> None:
         ("top_p", [0.001, 1, None]),
         ("timeout", [0.001, 60, 3600.0]),
         ("max_retries", [0, 5]),
-        ("extra_params", [None, {}, {"seed": 1}]),
+        ("extra_params", [None, {}, {"seed": 1}, {"metadata": None, "stream_options": {"x": 1}}]),
         ("api_key", [None, "", KEY, f"{KEY}\n"]),
         ("base_url", [URL, "https://proxy.example/litellm/", "http://[::1]:4000", " http://localhost "]),
     ],
@@ -46,8 +54,12 @@ def test_what_is_allowed(option: str, values: list[Any]) -> None:
         ("top_p", [0, 1.1, "1", float("nan")], "a number above 0 and up to 1"),
         ("timeout", [0, -1, None, float("inf"), float("nan"), "60"], "seconds, a finite number above 0"),
         ("max_retries", [-1, 1.5, None], "an integer of at least 0"),
-        ("model", ["", "  ", None, 7], "a text that is not empty"),
-        ("extra_params", [7, "x", {"stream": True}, {"messages": None}], "a mapping from parameter names"),
+        ("model", ["", "  ", None, 7, "ollama/", "ollama/ "], "a text that is not empty"),
+        (
+            "extra_params",
+            [7, "x", {"stream": True}, {"messages": None}, {"metadata": "text"}, {"stream_options": [1]}],
+            "a mapping from parameter names",
+        ),
         (
             "base_url",
             [
@@ -60,6 +72,8 @@ def test_what_is_allowed(option: str, values: list[Any]) -> None:
                 None,
                 f"{URL}?key=1",
                 f"{URL}#x",
+                "http://xn--a/",
+                "http://☃.invalid",
             ],
             "an http:// or https:// URL",
         ),
@@ -78,6 +92,56 @@ def test_every_wrong_option_is_named() -> None:
         options_from({**REQUIRED, "temprature": 1})
     with pytest.raises(LiteLLMConfigError, match="model is missing"):
         options_from({"base_url": URL})
+
+
+@pytest.mark.parametrize(
+    ("argument", "values", "allowed"),
+    [
+        ("http_client", ["x", 5, object(), httpx.Client], "an httpx.AsyncClient or an httpx.Client"),
+        ("middleware", [None, 7, "text", [None]], "a sequence of callables"),
+    ],
+)
+def test_arguments_beside_the_options(argument: str, values: list[Any], allowed: str) -> None:
+    for value in values:
+        with pytest.raises(LiteLLMConfigError, match=f"^{argument}: must be {allowed}"):
+            LiteLLMProvider(**REQUIRED, **{argument: value})
+        with pytest.raises(LiteLLMConfigError, match=f"temperature=3: .*; {argument}: must be {allowed}"):
+            LiteLLMProvider(**REQUIRED, temperature=3, **{argument: value})
+    with pytest.raises(LiteLLMConfigError, match=f"{argument}: there is no such option"):
+        changed(options_from(REQUIRED), {argument: None})
+
+
+def test_a_local_model_needs_a_name() -> None:
+    with pytest.raises(LiteLLMConfigError, match="model='ollama/': must be a text that is not empty"):
+        LiteLLM.ollama(URL, "")
+
+
+def test_secrets_at_any_depth() -> None:
+    hidden = ["plain-secret-1", "plain-secret-2", "plain-secret-3"]
+    provider = LiteLLMProvider(
+        **REQUIRED,
+        extra_params={
+            "user_config": {"model_list": [{"litellm_params": {"api_key": hidden[0], "rpm": 5}}]},
+            "fallbacks": [{"model": "b", "api_key": hidden[1]}],
+            "metadata": {"inner": {"password": hidden[2]}, "tags": ["x"]},
+            "tools": [{"function": {"name": "f", "parameters": {"properties": {"password": {"type": "string"}}}}}],
+            "logit_bias": {"7": 1},
+        },
+    )
+    options = provider.options
+    assert set(options.secrets) == set(hidden)
+    assert set(options.parameters) == {"temperature", "max_tokens", "top_p", "logit_bias"}
+    assert set(options.body_fields) == {"user_config", "fallbacks", "tools"}
+    assert not any(secret in repr(provider.call(messages=[])) for secret in hidden)
+
+
+async def test_fields_with_secrets_are_sent_and_echoes_of_them_masked(serve: Serve, connect: Connect) -> None:
+    fields = {"user_config": {"params": [{"api_key": "plain-secret-1"}]}, "metadata": {"password": "plain-secret-2"}}
+    server = serve(Reply(status=400, text="plain-secret-1 and plain-secret-2 are no good"))
+    with pytest.raises(LiteLLMAPIError, match=r"Bad Request: \*\*\* and \*\*\* are no good"):
+        await connect(server, extra_params=fields).call(messages=[{"role": "user", "content": "Hello!"}])
+    body = server.requests[0].json
+    assert (body["user_config"], body["metadata"]) == (fields["user_config"], fields["metadata"])
 
 
 def test_update_config_validates_first() -> None:

@@ -11,7 +11,13 @@ import pytest
 
 from looopy_otel.core import semconv
 from looopy_otel.core.types import Message, ToolCall, ToolDefinition
-from looopy_otel.providers import LiteLLMAPIError, LiteLLMProvider, Reply
+from looopy_otel.providers import (
+    LiteLLMAPIError,
+    LiteLLMAuthenticationError,
+    LiteLLMProvider,
+    LiteLLMRateLimitError,
+    Reply,
+)
 from tests.providers.conftest import KEY, Connect, Serve
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -296,8 +302,13 @@ async def test_cost(
         (b'{"choices": []}', "no choices"),
         (b"[]", "no choices"),
         (b"{}", "no choices"),
-        (b'{"error": {"message": "hidden failure", "code": "500"}}', "hidden failure"),
+        (b'{"error": {"message": "hidden failure", "code": "bad_thing"}}', "hidden failure"),
+        (b'{"error": {"message": "hidden failure", "code": 7}}', "hidden failure"),
         (b'{"error": "plain text"}', "plain text"),
+        (b'{"choices": [null]}', "first choice of the reply has no message"),
+        (b'{"choices": [{"index": 0}]}', "first choice of the reply has no message"),
+        (b'{"choices": [{"message": null}]}', "first choice of the reply has no message"),
+        (b'{"choices": [{"message": "text"}]}', "first choice of the reply has no message"),
     ],
 )
 async def test_a_reply_that_is_no_completion(serve: Serve, connect: Connect, body: bytes, said: str) -> None:
@@ -307,11 +318,43 @@ async def test_a_reply_that_is_no_completion(serve: Serve, connect: Connect, bod
     assert caught.value.status == 200
 
 
-@pytest.mark.parametrize("choice", [{}, {"message": None}, {"message": {"content": None}}, {"message": "text"}, None])
-async def test_an_empty_choice_is_an_empty_message(serve: Serve, connect: Connect, choice: Any) -> None:
-    response = await connect(serve(Reply(body=orjson.dumps({"choices": [choice]})))).call(messages=HELLO)
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("429", 429, LiteLLMRateLimitError),
+        (401, 401, LiteLLMAuthenticationError),
+        ("500", 500, LiteLLMAPIError),
+    ],
+)
+async def test_an_error_in_a_reply_that_says_200(
+    serve: Serve, connect: Connect, code: object, status: int, kind: type[LiteLLMAPIError]
+) -> None:
+    body = orjson.dumps({"error": {"message": "hidden failure", "code": code}})
+    with pytest.raises(kind, match=f"LiteLLM API error: {status} .*: hidden failure") as caught:
+        await connect(serve(Reply(body=body))).call(messages=HELLO)
+    assert (type(caught.value), caught.value.status, caught.value.retryable) == (kind, status, status != 401)
+
+
+async def test_an_empty_message_is_one(serve: Serve, connect: Connect) -> None:
+    response = await connect(serve(Reply(body=b'{"choices": [{"message": {"content": null}}]}'))).call(messages=HELLO)
     assert response.message == Message("assistant", None)
     assert response.finish_reason is None
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        ({"content": None, "refusal": "I will not."}, "I will not."),
+        ({"content": "", "refusal": "I will not."}, "I will not."),
+        ({"refusal": "I will not."}, "I will not."),
+        ({"content": "Sure.", "refusal": None}, "Sure."),
+        ({"content": "", "refusal": None}, ""),
+        ({"content": [{"type": "text", "text": "Sure."}, None]}, [{"type": "text", "text": "Sure."}]),
+    ],
+)
+async def test_the_content_of_a_message(serve: Serve, connect: Connect, message: Any, content: Any) -> None:
+    body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert (await connect(serve(Reply(body=body))).call(messages=HELLO)).message.content == content
 
 
 async def test_update_config_is_for_later_calls(serve: Serve, connect: Connect) -> None:

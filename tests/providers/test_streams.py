@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from looopy_otel.core import semconv
 from looopy_otel.core.types import ContentComplete, ContentDelta, LLMResponse, StreamEvent, ToolCall
 from looopy_otel.core.usage import Usage
 from looopy_otel.providers import (
@@ -53,14 +54,16 @@ async def test_the_request_asks_for_a_stream_with_usage(serve: Serve, connect: C
     assert server.requests[0].headers["accept"] == "text/event-stream"
 
 
-async def test_stream_options_of_the_user_are_merged(serve: Serve, connect: Connect) -> None:
+async def test_stream_options_of_the_user_are_merged_but_usage_is_always_asked_for(
+    serve: Serve, connect: Connect
+) -> None:
     server = serve()
     await events_of(connect(server, extra_params={"stream_options": {"include_obfuscation": False}}))
     await events_of(connect(server, extra_params={"stream_options": {"include_usage": False}}))
     await connect(server, extra_params={"stream_options": {"include_usage": False}}).call(messages=HELLO)
     assert [request.json.get("stream_options") for request in server.requests] == [
         {"include_usage": True, "include_obfuscation": False},
-        {"include_usage": False},
+        {"include_usage": True},
         None,
     ]
 
@@ -144,6 +147,75 @@ async def test_tool_call_deltas_of_every_form(serve: Serve, connect: Connect) ->
     assert response.dropped_tool_calls >= 1
 
 
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [{"index": 0, "id": "a", "function": {"name": "f", "arguments": {"x": 1}}}],
+        [
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": {}}},
+            {"index": 0, "function": {"arguments": '{"x": 1}'}},
+        ],
+        [
+            {"id": "a", "function": {"name": "f", "arguments": '{"x"'}},
+            {"id": "a", "function": {"name": None, "arguments": ": 1}"}},
+        ],
+        [
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}},
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": ": 1}"}},
+        ],
+        [
+            {"index": 0, "id": "a", "function": {"name": "f"}},
+            {"function": {"arguments": '{"x": 1}'}},
+        ],
+    ],
+    ids=["arguments as an object", "empty object first", "id again, no index", "name again", "head with index only"],
+)
+async def test_tool_call_deltas_that_other_endpoints_send(serve: Serve, connect: Connect, deltas: list[Any]) -> None:
+    body = sse(*(delta(tool_calls=[entry]) for entry in deltas), delta("tool_calls"))
+    response = complete(await events_of(connect(serve(Reply(body=body, headers=EVENT_STREAM)))))
+    assert response.tool_calls == (ToolCall("a", "f", '{"x": 1}'),)
+    assert response.dropped_tool_calls == 0
+
+
+TEXTS = [{"type": "text", "text": "Sure"}, {"text": ", "}, "why ", {"type": "text", "text": "not."}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "said", "content"),
+    [
+        ([{"content": TEXTS[:2]}, {"content": TEXTS[2:]}], "Sure, why not.", "Sure, why not."),
+        ([{"refusal": "I will "}, {"content": None, "refusal": "not."}], "I will not.", "I will not."),
+        (
+            [{"content": "Look: "}, {"content": [TEXTS[0], IMAGE]}],
+            "Look: Sure",
+            [{"type": "text", "text": "Look: Sure"}, IMAGE],
+        ),
+    ],
+    ids=["a list of texts", "a refusal", "other parts too"],
+)
+async def test_content_of_other_shapes(
+    serve: Serve, connect: Connect, deltas: list[dict[str, Any]], said: str, content: Any
+) -> None:
+    body = sse(*(delta(**fields) for fields in deltas), delta("stop"))
+    events = await events_of(connect(serve(Reply(body=body, headers=EVENT_STREAM))))
+    assert "".join(event.text for event in events if isinstance(event, ContentDelta)) == said
+    assert complete(events).message.content == content
+
+
+async def test_a_whole_message_in_one_chunk(serve: Serve, connect: Connect) -> None:
+    body = sse({"choices": [{"index": 0, "message": {"content": "all of it"}, "finish_reason": "stop"}]})
+    events = await events_of(connect(serve(Reply(body=body, headers=EVENT_STREAM))))
+    assert complete(events).message.content == "all of it"
+
+
+async def test_the_cost_header_is_not_that_of_a_stream(serve: Serve, connect: Connect) -> None:
+    # The proxy sends the headers before it knows what the answer will cost.
+    reply = Reply(text="hi", usage=USAGE, headers={semconv.LITELLM_COST_HEADER: "0.25"})
+    response = complete(await events_of(connect(serve(reply))))
+    assert (response.cost, response.cost_source) == (None, "unknown")
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 async def test_comments_names_and_both_line_ends(serve: Serve, connect: Connect, newline: str) -> None:
     body = sse(delta(content="hé"), delta("stop", content="llo"), newline=newline)
@@ -179,10 +251,24 @@ async def test_an_error_inside_the_stream(serve: Serve, connect: Connect, observ
     assert (observer.only.result.message.content, observer.only.result.outcome) == ("half an ", "error")
 
 
-@pytest.mark.parametrize("error", ["plain text", {"message": "m"}, {"code": 429}, {"message": None, "type": 7}])
-async def test_error_objects_of_other_shapes(serve: Serve, connect: Connect, error: Any) -> None:
-    with pytest.raises(LiteLLMStreamError):
+@pytest.mark.parametrize(
+    ("error", "said", "status"),
+    [
+        ("plain text", "plain text", 200),
+        ({"message": "m"}, "m", 200),
+        ({"message": "m", "type": "overloaded"}, "overloaded: m", 200),
+        ({"code": 429}, '429: {"error":{"code":429}}', 429),
+        ({"code": 7, "message": "m"}, "7: m", 200),
+        ({"message": None, "type": 7}, '{"error":{"message":null,"type":7}}', 200),
+    ],
+)
+async def test_error_objects_of_other_shapes(
+    serve: Serve, connect: Connect, error: Any, said: str, status: int
+) -> None:
+    with pytest.raises(LiteLLMStreamError) as caught:
         await events_of(connect(serve(Reply(body=sse({"error": error}), headers=EVENT_STREAM))))
+    assert str(caught.value) == f"LiteLLM API error: the stream failed: {said}"
+    assert caught.value.status == status
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Received:
         headers: Lower-case names.
         body: As sent, still compressed.
         message: The decoded export request; empty when `error` is set.
-        status: What the sink answered.
+        status: What the sink answered; 0 when it closed the connection instead.
         error: Why the body could not be decoded, or None.
     """
 
@@ -78,14 +78,19 @@ class Received:
 
 
 class OTLPSink:
-    """An OTLP/HTTP sink on a free loopback port, on daemon threads; close it, or use it in a ``with`` block."""
+    """An OTLP/HTTP sink on loopback, on daemon threads; close it, or use it in a ``with`` block.
 
-    def __init__(self) -> None:
+    Args:
+        answers: What the first requests get, one each; see `answer`.
+        port: Where it listens; 0 for any free port.
+    """
+
+    def __init__(self, *answers: Answer, port: int = 0) -> None:
         self._changed = threading.Condition()
         self._requests: list[Received] = []
-        self._answers: deque[Answer] = deque()
+        self._answers: deque[Answer] = deque(answers)
         self._default = Answer()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="otlp-sink", daemon=True)
         self._thread.start()
 
@@ -93,6 +98,11 @@ class OTLPSink:
     def url(self) -> str:
         """``http://127.0.0.1:PORT``; every path is taken."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def traces_url(self) -> str:
+        """The URL that spans are posted to."""
+        return f"{self.url}/v1/traces"
 
     @property
     def requests(self) -> list[Received]:
@@ -104,6 +114,11 @@ class OTLPSink:
     def spans(self) -> list[Span]:
         """The spans of all accepted requests, in order of arrival."""
         return [span for request in self.requests if request.accepted for span in request.spans]
+
+    @property
+    def span_names(self) -> list[str]:
+        """The names of all accepted spans, in order of arrival."""
+        return [span.name for span in self.spans]
 
     def trees(self) -> list[Node]:
         """The accepted spans as trees, one per local root, in order of start."""
@@ -163,7 +178,8 @@ class OTLPSink:
             answer = self._answers.popleft() if self._answers else self._default
             if error is not None and answer.status == 200:
                 answer = Answer(400, body=error.encode())
-            self._requests.append(Received(method, path, headers, body, message, answer.status, error))
+            status = 0 if answer.drop else answer.status
+            self._requests.append(Received(method, path, headers, body, message, status, error))
             self._changed.notify_all()
         return answer
 
@@ -180,10 +196,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, sink: OTLPSink) -> None:
+    def __init__(self, sink: OTLPSink, port: int) -> None:
         self.sink = sink
         self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         if isinstance(request, socket.socket):

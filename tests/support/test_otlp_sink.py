@@ -85,6 +85,7 @@ def test_a_dropped_connection_has_no_answer(sink: OTLPSink) -> None:
     sink.answer(Answer(drop=True))
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.post(f"{sink.url}/v1/traces", content=b"", trust_env=False)
+    assert not sink.requests[0].accepted
 
 
 def test_a_closed_sink_refuses_connections() -> None:

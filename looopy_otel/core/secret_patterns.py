@@ -13,17 +13,29 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, cast
 
-from looopy_otel.core.text import valid_text
+
+class Match(Protocol):
+    """What a matcher found."""
+
+    def group(self, index: int, /) -> str | None:
+        """The text of a group."""
+        ...
+
+    def start(self, index: int, /) -> int:
+        """Where a group begins, in characters."""
+        ...
 
 
-class _Match(Protocol):
-    def group(self, index: int, /) -> str | None: ...
+class Matcher(Protocol):
+    """A compiled expression."""
 
+    def sub(self, replacement: Callable[[Match], str], text: str, /) -> str:
+        """Replaces every match."""
+        ...
 
-class _Matcher(Protocol):
-    def sub(self, replacement: Callable[[_Match], str], text: str, /) -> str: ...
-
-    def search(self, text: str, /) -> object | None: ...
+    def search(self, text: str, /) -> object | None:
+        """The first match, or None."""
+        ...
 
 
 def _anything(before: str, secret: str) -> bool:
@@ -47,71 +59,24 @@ class SecretPattern:
     plausible: Callable[[str, str], bool] = _anything
 
     @property
-    def matcher(self) -> _Matcher:
+    def matcher(self) -> Matcher:
         """The compiled expression; compiled at first use."""
-        return _compiled(self.expression)
+        return compiled(self.expression)
 
 
 @cache
-def _compiled(expression: str) -> _Matcher:
+def compiled(expression: str) -> Matcher:
+    """Compiles an expression, once."""
     import re2  # pyright: ignore[reportMissingTypeStubs]
 
     module: Any = re2
     options = module.Options()
     options.log_errors = False
-    return cast("_Matcher", module.compile(expression, options))
+    return cast("Matcher", module.compile(expression, options))
 
 
-def marker(name: str) -> str:
-    """What stands in the place of a secret."""
-    return f"[REDACTED:{name}]"
-
-
-def redact_text(text: str) -> str:
-    """Replaces every secret in `text` by its marker. Applied twice it gives the same as once.
-
-    Text with lone surrogates is made valid first, since the matcher takes UTF-8.
-    """
-    if len(text) < _SHORTEST:
-        return text
-    text = valid_text(text)
-    for _ in range(_PASSES):
-        before, text = text, _pass(text)
-        if text == before:
-            break
-    return text
-
-
-def _pass(text: str) -> str:
-    lowered = text.lower()
-    for pattern in PATTERNS:
-        if any(needle in lowered for needle in pattern.needles):
-            text = pattern.matcher.sub(_Replacement(pattern), text)
-    return text
-
-
-class _Replacement:
-    __slots__ = ("_pattern",)
-
-    def __init__(self, pattern: SecretPattern) -> None:
-        self._pattern = pattern
-
-    def __call__(self, match: _Match) -> str:
-        before, secret, behind = match.group(1) or "", match.group(2) or "", match.group(3) or ""
-        if _is_marked(secret) or not self._pattern.plausible(before, secret):
-            return before + secret + behind
-        bare = secret.rstrip(_CLOSERS) or secret
-        return before + marker(self._pattern.name) + secret[len(bare) :] + behind
-
-
-_SHORTEST = 6
-_PASSES = 4  # A secret that was glued to another one is found when the first has become a marker.
-_CLOSERS = ")]}.,;:!?"
-_MARKED = rf"(?:\[REDACTED:[a-z0-9-]+\])+[{''.join(chr(92) + c for c in _CLOSERS)}]*"
-
-
-def _is_marked(secret: str) -> bool:
-    return secret.startswith("[REDACTED:") and _compiled(rf"\A{_MARKED}\z").search(secret) is not None
+CLOSERS = ")]}.,;:!?"
+"""What may stand behind a secret and belongs to the sentence around it."""
 
 
 def _has_digit(text: str) -> bool:
@@ -154,11 +119,11 @@ def _quoted_value(before: str, secret: str) -> bool:
 
 def _assigned_value(before: str, secret: str) -> bool:
     """Tells ``password=hunter2`` from code (``password=get(…)``, ``api_key=self.api_key``) and placeholders."""
-    if len(secret) < 4 or secret[0] in "$%{(/" or secret.lower().rstrip(_CLOSERS) in {"none", "null", "true", "false"}:
+    if len(secret) < 4 or secret[0] in "$%{(/" or secret.lower().rstrip(CLOSERS) in {"none", "null", "true", "false"}:
         return False
-    if _compiled(_CODE).search(secret) is not None or (_is_bare_token(before) and not _unlikely_word(secret)):
+    if compiled(_CODE).search(secret) is not None or (_is_bare_token(before) and not _unlikely_word(secret)):
         return False
-    return _has_digit(secret) or _compiled(_NAMED).search(secret) is None
+    return _has_digit(secret) or compiled(_NAMED).search(secret) is None
 
 
 def _stated_value(before: str, secret: str) -> bool:
@@ -170,7 +135,7 @@ def _unlikely_word(secret: str) -> bool:
 
 
 def _is_bare_token(before: str) -> bool:
-    return _compiled(_BARE_TOKEN).search(before) is not None
+    return compiled(_BARE_TOKEN).search(before) is not None
 
 
 _EDGE = r"(^|[^A-Za-z0-9]|\\[nrtbf])"

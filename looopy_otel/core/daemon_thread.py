@@ -1,7 +1,7 @@
 """Runs a blocking function off the event loop, in a thread that nobody has to wait for.
 
-Not `asyncio.to_thread`: its pool has few threads, so a tool's timeout would run while the tool still queues, and both
-`asyncio.run` and the interpreter wait at exit for every thread of it, so a tool that never returns hangs the program.
+Not `asyncio.to_thread`: its pool has few threads, so a deadline would run while the work still queues, and both
+`asyncio.run` and the interpreter wait at exit for every thread of it, so work that never returns hangs the program.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def in_daemon_thread(function: Callable[[], Any]) -> Any:
+async def in_daemon_thread(function: Callable[[], Any], *, name: str) -> Any:
     """Calls `function` in a daemon thread of its own, with the context variables of this place.
 
     A cancelled wait ends at once; the thread goes on until the function returns, and its result is dropped.
+
+    Args:
+        function: What to call.
+        name: The thread's name.
 
     Returns:
         What the function returned.
@@ -36,7 +40,7 @@ async def in_daemon_thread(function: Callable[[], Any]) -> Any:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
             loop.call_soon_threadsafe(call.settle, future)
 
-    threading.Thread(target=work, name="looopy-otel-tool", daemon=True).start()
+    threading.Thread(target=work, name=name, daemon=True).start()
     return await future
 
 

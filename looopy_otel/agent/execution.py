@@ -78,7 +78,9 @@ class Execution:
             raise
         except GeneratorExit as error:
             # The event loop was closed under the run: nothing can be awaited any more.
-            self._handle.end(self._result("cancelled", "the event loop of the run is gone"), error=error)
+            result = self._result("cancelled", "the event loop of the run is gone")
+            self._handle.end(result, error=error)
+            self._close(result, error, None)
             raise
         except BaseException as error:
             await self._end_early(

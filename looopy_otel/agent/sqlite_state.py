@@ -130,9 +130,22 @@ class SQLiteStateStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=self._timeout)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            self._share(connection)
             connection.execute(_SCHEMA)
             with connection:
                 yield connection
         finally:
             connection.close()
+
+    def _share(self, connection: sqlite3.Connection) -> None:
+        """Switches to the write-ahead log; SQLite's own busy timeout does not cover two that switch at once."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
+from importlib import import_module
+
+# OpenTelemetry's provider uses a thread pool in the forked child. Handlers run there in the order of their registration,
+# so those of the pools, which free the pools' lock, have to be registered first: by this import.
+import_module("concurrent.futures.thread")
 
 
 def reset_after_fork(method: Callable[[], None]) -> None:

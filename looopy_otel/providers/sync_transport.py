@@ -48,9 +48,9 @@ async def open_on_thread(client: SyncHTTPClient, request: HTTPRequest) -> AsyncG
     try:
         yield Incoming(await _head(work, worker), _pieces(work, worker))
     finally:
+        worker.add_done_callback(lambda task: task.cancelled() or task.exception())
         if work.leave() and not worker.done():
             await asyncio.wait({worker}, timeout=CLOSING_SECONDS)
-        worker.add_done_callback(lambda task: task.cancelled() or task.exception())
         worker.cancel()
 
 

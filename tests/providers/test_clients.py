@@ -73,6 +73,7 @@ async def test_connections_are_used_again(serve: Serve, connect: Connect) -> Non
 
 
 def test_close_of_the_sync_forms(serve: Serve, connect: Connect) -> None:
+    gc.collect()  # A provider of an earlier test that awaits it would still be a user of the connections.
     server = serve()
     provider = connect(server)
     provider.call_sync(messages=HELLO)

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable
 from importlib import import_module
 
-# OpenTelemetry's provider uses a thread pool in the forked child. Handlers run there in the order of their registration,
-# so those of the pools, which free the pools' lock, have to be registered first: by this import.
+# OpenTelemetry's provider uses a thread pool in the forked child. Handlers run there in the order of registration, so
+# those of the pools, which free the pools' lock, have to be registered first: by this import.
 import_module("concurrent.futures.thread")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from looopy_otel.agent import AgentLoop, AgentStream, StatusUpdateEvent
+from looopy_otel.agent import AgentLoop, AgentStream, StatusUpdateEvent, Subscription
 from looopy_otel.core.operation import AgentRun, CallNext, Iteration, ToolRun
 from looopy_otel.core.types import ContentDelta
 from tests.agent.fakes import FakeProvider, Turn, agent, seed_provider
@@ -321,3 +321,48 @@ async def test_closing_the_stream_closes_the_providers_generator() -> None:
             if event.kind == "content-delta":
                 break
     assert closed.is_set()
+
+
+async def test_aclose_waits_for_the_end_also_right_after_unsubscribe(observer: RecordingObserver) -> None:
+    where = Stage("tool")
+    stream = where.agent.execute("Hi")
+    subscription = stream.subscribe()
+    await where.reached.wait()
+    subscription.unsubscribe()
+    await stream.aclose()
+    assert_cancelled(observer)
+    assert where.tool_cancelled
+
+
+async def test_unsubscribe_leaves_the_run_to_the_others(observer: RecordingObserver) -> None:
+    where = Stage("tool")
+    stream = where.agent.execute("Hi")
+    told: list[Any] = []
+    first, second = stream.subscribe(), stream.subscribe(told.append)
+    await where.reached.wait()
+    first.unsubscribe()
+    assert await asyncio.to_thread(first.wait, 10)
+    assert stream.result is None
+    second.unsubscribe()
+    await stream.aclose()
+    assert_cancelled(observer)
+
+
+def test_a_run_whose_event_loop_was_closed_under_it_has_an_end(caplog: pytest.LogCaptureFixture) -> None:
+    provider = FakeProvider([Turn("Half", hang=True)])
+    stream = agent(provider).execute("Hi")
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> Subscription:
+        subscription = stream.subscribe()
+        await provider.streaming.wait()
+        return subscription
+
+    subscription = loop.run_until_complete(begin())
+    loop.close()
+    assert subscription.wait(10)
+    assert asyncio.run(kinds(stream)) == ["task", "working", "canceled"]
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(stream.finish())
+    del subscription
+    gc.collect()

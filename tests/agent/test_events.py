@@ -12,16 +12,21 @@ from looopy_otel.agent import (
     AgentEvent,
     ContentCompleteEvent,
     ContentDeltaEvent,
+    InMemoryArtifactStore,
     LLMUsageEvent,
     StatusUpdateEvent,
     TaskEvent,
     ToolCompleteEvent,
+    ToolContext,
     ToolStartEvent,
     Usage,
 )
 from looopy_otel.core.operation import AgentRun, LLMCall
 from tests.agent.fakes import SEED_ANSWER, FakeProvider, Turn, agent, calculate, collect, seed_provider
 from tests.agent.recording import RecordingObserver
+
+HALF = "\ud83d"
+"""The first half of an emoji: text that UTF-8 cannot say."""
 
 
 async def test_a_run_with_a_tool_yields_exactly_three_events() -> None:
@@ -210,3 +215,36 @@ async def test_metadata_goes_to_the_event_the_operation_and_the_provider(observe
     operation = observer.of(AgentRun)[0].operation
     assert isinstance(operation, AgentRun)
     assert (operation.metadata, operation.prompt) == ({"tier": "pro"}, "Hi")
+
+
+class Unsayable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+async def test_every_event_can_be_written_as_json_whatever_is_in_it() -> None:
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    odd: Any = {"object": Unsayable(), "half": HALF, 1: {2, 3}, "cycle": cycle}
+
+    def write(context: ToolContext, text: str) -> str:
+        return context.artifacts.create_sync(text, text, metadata=odd).content
+
+    deep = '{"text": "x", "y": ' + "[" * 400 + "]" * 400 + "}"
+    provider = FakeProvider([Turn(HALF, calls=[("write", {"text": HALF}), ("write", deep)], thought=HALF), Turn(HALF)])
+    loop = agent(provider, write, artifact_store=InMemoryArtifactStore())
+    events = [event async for event in loop.execute(f"Hi {HALF}", task_id=HALF, metadata=odd, detail="full")]
+    adapter: TypeAdapter[Any] = TypeAdapter(AgentEvent)
+    for event in events:
+        assert adapter.validate_json(event.model_dump_json()) == event
+    assert isinstance(events[0], TaskEvent)
+    assert events[0].metadata == {
+        "object": "<unprintable Unsayable: RuntimeError>",
+        "half": "\ufffd",
+        "1": [2, 3],
+        "cycle": ["<cycle>"],
+    }
+    assert [event.kind for event in events].count("artifact-update") == 1
+    final = events[-1]
+    assert isinstance(final, StatusUpdateEvent)
+    assert (final.status.state, final.message) == ("completed", "\ufffd")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from looopy_otel.agent import (
+    AgentLoop,
     AgentResult,
     AgentRun,
     CallNext,
@@ -17,12 +18,14 @@ from looopy_otel.agent import (
     LLMResponse,
     Message,
     MiddlewareResultError,
+    ProviderProtocolError,
     StatusUpdateEvent,
     TaskStatus,
     ToolResult,
     ToolRun,
 )
 from looopy_otel.core.types import ContentDelta
+from looopy_otel.providers import LiteLLMProvider, Reply, ScriptedProvider, ScriptedServer
 from tests.agent.fakes import FakeProvider, Turn, agent, calculate, seed_provider, tool_texts
 from tests.agent.recording import RecordingObserver
 
@@ -71,6 +74,59 @@ async def test_a_replaced_operation_is_what_happens() -> None:
     ]
     request = provider.requests[0]
     assert (request["tools"], request["session_id"], request["metadata"]) == (None, "s-9", {"by": "middleware"})
+
+
+async def test_the_observer_is_told_what_really_runs(observer: RecordingObserver) -> None:
+    async def middleware(operation: Any, call_next: CallNext) -> Any:
+        match operation:
+            case AgentRun() | Iteration():
+                operation = replace(operation, messages=[{"role": "user", "content": type(operation).__name__}])
+            case ToolRun(name="calculate"):
+                operation = replace(operation, arguments={"expression": "15 * 23 + 47"})
+            case _:
+                pass
+        return await call_next(operation)
+
+    provider = FakeProvider([Turn(calls=[("calculate", {"expression": "1"}), ("other", {})]), Turn("Done")])
+    await agent(provider, calculate, middleware=[middleware]).arun("Hi")
+    revised: Any = {one.name: one.revised for one in observer.all if hasattr(one, "revised")}
+    assert [revised[name].messages[0]["content"] for name in ("agent", "iteration")] == ["AgentRun", "Iteration"]
+    assert revised["tool"].arguments == {"expression": "15 * 23 + 47"}
+    assert [hasattr(one, "revised") for one in observer.of(ToolRun)] == [True, False]
+
+
+async def cheaper(operation: Any, call_next: CallNext) -> Any:
+    if isinstance(operation, LLMCall):
+        operation = replace(operation, model="small", parameters={"temperature": 0.0, "top_p": None})
+    return await call_next(operation)
+
+
+async def test_another_model_and_parameters_reach_the_request(observer: RecordingObserver) -> None:
+    with ScriptedServer([Reply(text="Hello!")]) as server:
+        extra = {"temperature": 1.5, "seed": 7, "model": "alias"}
+        litellm = LiteLLMProvider(base_url=server.url, model="large", extra_params=extra)
+        scripted = ScriptedProvider([Reply(text="Hello!")], model="large")
+        for provider in (litellm, scripted):
+            loop = AgentLoop(agent_id="a", llm_provider=provider, middleware=[cheaper])
+            assert (await loop.arun("Hi")).output == "Hello!"
+        sent = [request.json for request in (*server.requests, *scripted.requests)]
+    names = ("model", "temperature", "top_p", "seed")
+    assert [[body.get(name) for name in names] for body in sent] == [
+        ["small", 0.0, None, 7],
+        ["small", 0.0, None, None],
+    ]
+    first = observer.of(LLMCall)[0].operation
+    assert isinstance(first, LLMCall)
+    assert (first.model, first.parameters["temperature"]) == ("small", 0.0)
+
+
+async def test_a_provider_that_cannot_take_what_a_middleware_changed_says_so() -> None:
+    provider = FakeProvider([Turn("x")])
+    with pytest.raises(
+        ProviderProtocolError, match=r"changed model, parameters .* FakeProvider\.call\(\) does not take"
+    ):
+        await agent(provider, middleware=[cheaper]).arun("Hi")
+    assert provider.requests == []
 
 
 async def test_a_result_without_the_rest_of_the_chain(observer: RecordingObserver) -> None:

@@ -38,7 +38,7 @@ def by_subscribe(other: AgentLoop) -> str:
 
 def by_threads(other: AgentLoop) -> str:
     with ThreadPoolExecutor(2) as pool:
-        return "".join(pool.map(lambda _: by_run(other), range(2)))
+        return "".join(pool.map(by_run, [other, other]))
 
 
 def asking(other: AgentLoop, ask: Ask, *, asynchronous: bool, name: str) -> AgentLoop:
@@ -131,7 +131,7 @@ def test_a_loop_that_is_blocked_by_other_means_is_found_out(monkeypatch: pytest.
 
 def test_the_loop_is_the_same_one_for_all_as_long_as_nothing_blocks_it() -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(lambda _: background_loop(), range(20)))) == 1
+        assert len({future.result() for future in [pool.submit(background_loop) for _ in range(20)]}) == 1
 
 
 async def test_a_client_of_the_user_serves_run_and_call_sync() -> None:

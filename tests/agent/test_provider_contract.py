@@ -108,3 +108,17 @@ async def test_content_in_parts_is_read_as_text() -> None:
             yield ContentComplete(LLMResponse(Message("assistant", parts)))
 
     assert (await loop(Parts()).arun("Hi")).output == "ab"
+
+
+async def test_a_provider_that_names_no_model_is_recorded_all_the_same(observer: RecordingObserver) -> None:
+    class Nameless:
+        async def call(self, **_: Any) -> AsyncIterator[StreamEvent]:
+            yield ContentDelta("Hello!")
+
+    class Undecided(Nameless):
+        model = None
+
+    for provider in (Nameless(), Undecided()):
+        assert (await loop(provider).arun("Hi")).output == "Hello!"
+    calls = [one.operation for one in observer.of(LLMCall)]
+    assert [call.model for call in calls if isinstance(call, LLMCall)] == ["unknown", "unknown"]

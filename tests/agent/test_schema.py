@@ -159,10 +159,80 @@ def test_the_context_is_not_told_to_the_model() -> None:
     def two(text: str, context: ToolContext | None = None) -> None:
         del context, text
 
-    for function in (one, two):
+    def three(text: str, context: Annotated[ToolContext, "given by the loop"]) -> None:
+        del context, text
+
+    def four(text: str, context: Annotated[Optional[ToolContext], "x"] = None) -> None:  # noqa: UP045
+        del context, text
+
+    for function in (one, two, three, four):
         schema = function_schema(function)
         assert list(schema.definition.parameters["properties"]) == ["text"]
         assert schema.context_parameters == ("context",)
+
+
+def test_a_context_that_is_positional_only() -> None:
+    def call(a: int, context: ToolContext, /, b: int = 2) -> None:
+        del a, context, b
+
+    context: Any = object()
+    assert function_schema(call).bind('{"a": 1}', context) == ([1, context], {})
+
+
+def test_a_model_cannot_put_anything_in_the_place_of_the_context() -> None:
+    def call(context: ToolContext, **others: Any) -> None:
+        del context, others
+
+    with pytest.raises(InvalidArgumentsError, match="unknown argument 'context'"):
+        bind(call, '{"context": "mine", "x": 1}')
+    assert bind(call, '{"x": 1}') == ([], {"context": None, "x": 1})
+
+
+def test_a_field_as_default_keeps_its_constraint_description_and_default() -> None:
+    def roll(
+        times: int = Field(5, gt=0, description="How often."), sides: Annotated[int, Field(default=6)] = 8
+    ) -> None:
+        """Rolls.
+
+        Args:
+            times: Not this text.
+            sides: Sides of the die.
+        """
+        del times, sides
+
+    assert schema_of(roll) == {
+        "type": "object",
+        "properties": {
+            "times": {"type": "integer", "exclusiveMinimum": 0, "description": "How often.", "default": 5},
+            "sides": {"type": "integer", "description": "Sides of the die.", "default": 8},
+        },
+        "additionalProperties": False,
+    }
+    assert bind(roll, "{}")[1] == {"times": 5}
+    with pytest.raises(InvalidArgumentsError, match="times: Input should be greater than 0"):
+        bind(roll, '{"times": 0}')
+
+
+def test_the_default_of_an_annotated_field_reaches_the_function() -> None:
+    def roll(
+        sides: Annotated[int, Field(default=6)],
+        /,
+        seen: Annotated[list[int], Field(default_factory=lambda: [1])],
+        name: Annotated[str, Field(min_length=1)],
+    ) -> None:
+        del sides, seen, name
+
+    assert schema_of(roll)["required"] == ["name"]
+    assert bind(roll, '{"name": "x"}') == ([6], {"seen": [1], "name": "x"})
+
+
+def test_the_annotation_of_the_result_does_not_matter() -> None:
+    def function(a: int, b: list[int]) -> Any:
+        del a, b
+
+    function.__annotations__ |= {"a": "int", "return": "Missing"}
+    properties = schema_of(function)["properties"]
+    assert properties == {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "integer"}}}
 
 
 class Counter:
@@ -214,6 +284,8 @@ def test_a_decorated_function_shows_the_signature_that_it_wraps() -> None:
     [
         ("{not json", "the arguments are not JSON"),
         ("[1]", "must be a JSON object, not"),
+        ("[" * 200_000, "the arguments are nested too deeply"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "the arguments are nested too deeply"),
         ("{}", "missing argument 'a'"),
         ('{"a": 1, "x": 2}', "unknown argument 'x'"),
         ('{"a": "one"}', "a: Input should be a valid integer"),
@@ -248,12 +320,28 @@ def foreign(counter: Counter) -> None:
     del counter
 
 
-def unresolved() -> Any:
+def unresolved(annotation: str) -> Any:
     def function(a: Any) -> None:
         del a
 
-    function.__annotations__["a"] = "Missing"
+    function.__annotations__["a"] = annotation
     return function
+
+
+def test_annotations_as_text_are_read_behind_methods_partials_and_decorators() -> None:
+    class Holder:
+        def method(self, on: date) -> date:
+            return on
+
+        def __call__(self, on: date) -> date:
+            return on
+
+    @functools.wraps(Holder().method)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return Holder().method(*args, **kwargs)
+
+    for function in (Holder().method, Holder(), functools.partial(Holder().method), wrapped):
+        assert schema_of(function)["properties"] == {"on": {"type": "string", "format": "date"}}
 
 
 @pytest.mark.parametrize(
@@ -263,7 +351,9 @@ def unresolved() -> Any:
         (generator, "generator: a generator cannot be a tool"),
         (callback, "callback: JSON cannot say"),
         (foreign, "foreign: an annotation cannot be validated"),
-        (unresolved(), "function: an annotation cannot be resolved .*at the top of the module"),
+        (unresolved("Missing"), "function: an annotation cannot be resolved .*at the top of the module"),
+        (unresolved("date.Nope"), "function: an annotation cannot be resolved .*Nope"),
+        (unresolved("int |"), "function: an annotation cannot be resolved"),
         (lambda: None, "is no name for a tool"),
         ("text", "must be callable, not str"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from looopy_otel import session
 from looopy_otel.agent import (
     Checkpoint,
     InMemoryStateStore,
@@ -20,6 +21,8 @@ from looopy_otel.core.operation import AgentRun, Iteration
 from tests.agent.fakes import FakeProvider, Turn, agent, calculate, collect
 from tests.agent.recording import RecordingObserver
 
+HALF = "\ud83d"
+USER = {"role": "user", "content": "Hi"}
 CALL = Turn("Let me see", calls=[("calculate", {"expression": "1"})])
 
 
@@ -181,6 +184,48 @@ async def test_what_cannot_be_resumed_says_so(store: StateStore) -> None:
         await loop.resume("other").finish()
     with pytest.raises(ConfigurationError, match="task_state_store"):
         agent(FakeProvider([Turn()])).resume("t")
+
+
+async def test_resume_keeps_what_was_known_of_the_trace(store: StateStore, observer: RecordingObserver) -> None:
+    broken = agent(FakeProvider([Turn(error=ConnectionError("down"))]), task_state_store=store)
+    with session("s", user_id="u", tags=["beta"], metadata={"tier": "pro"}, trace_name="support", project="p"):
+        with pytest.raises(ConnectionError):
+            await broken.arun("Hi", task_id="t")
+    for trace_name in (None, "nightly"):
+        with session(tags=["again"], metadata={"tier": "other", "try": 2}, trace_name=trace_name):
+            with pytest.raises(ConnectionError):
+                await broken.resume("t").finish()
+    _, second, third = (one.operation.identity for one in observer.of(AgentRun))
+    assert (second.session_id, second.user_id, second.tags) == ("s", "u", ("beta", "again"))
+    assert (second.metadata, second.project) == ({"tier": "pro", "try": 2}, "p")
+    assert (second.trace_name, third.trace_name) == ("support", "nightly")
+
+
+async def test_a_checkpoint_of_an_earlier_version_can_be_resumed() -> None:
+    store = InMemoryStateStore()
+    await store.save(Checkpoint.model_validate({"task_id": "t", "agent_id": "my-agent", "messages": [USER]}))
+    assert (await agent(FakeProvider([Turn("Done")]), task_state_store=store).resume("t").finish()).output == "Done"
+
+
+@pytest.mark.parametrize("path", [":memory:", "", "file:state?mode=memory"])
+def test_a_sqlite_store_needs_a_file(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is no file; give one, or use InMemoryStateStore\(\)"):
+        SQLiteStateStore(path)
+
+
+async def test_lone_surrogates_do_not_break_a_checkpoint(store: StateStore) -> None:
+    def half(text: str) -> str:
+        return text + HALF
+
+    provider = FakeProvider([Turn(f"Let {HALF}", calls=[("half", {"text": HALF})]), Turn(f"Done {HALF}")])
+    loop = agent(provider, half, task_state_store=store)
+    stream = loop.execute(f"Hi {HALF}", task_id="t", metadata={"k": HALF}, session_id="s", detail="full")
+    events = [event async for event in stream]
+    assert all(event.model_dump_json() for event in events)
+    saved = await store.load("t")
+    assert saved is not None
+    assert (saved.state, saved.output, saved.metadata) == ("completed", "Done \ufffd", {"k": "\ufffd"})
+    assert [message["content"] for message in saved.messages][1::2] == ["Hi \ufffd", "\ufffd" * 2]
 
 
 class Unwritable(InMemoryStateStore):

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from looopy_otel import session
 from looopy_otel.agent import AgentLoop, AgentRun, FunctionTools, LLMCall, ToolRun, Usage
+from looopy_otel.providers import Reply, ScriptedProvider
 from tests.agent.fakes import FakeProvider, Turn, agent, calculate, tool_texts
 from tests.agent.recording import RecordingObserver
 
@@ -51,6 +53,19 @@ async def test_one_trace_has_one_session_whoever_works_in_it(observer: Recording
     identity = observer.of(LLMCall)[1].operation.identity
     assert (identity.agent_id, identity.root_task_id) == ("helper", "top")
     assert identity.task_id != "top"
+
+
+async def test_a_provider_that_announces_its_calls_keeps_to_the_session_and_name_of_the_trace(
+    observer: RecordingObserver,
+) -> None:
+    helper = AgentLoop(agent_id="helper", llm_provider=ScriptedProvider([Reply(text="Found")]))
+    await boss(asks("helper"), helper).arun("Hi", task_id="top")
+    identities = [one.operation.identity for one in observer.all]
+    assert {(one.effective_session_id, one.session_id, one.trace_name) for one in identities} == {("top", None, "boss")}
+    with session("s", trace_name="support"):
+        await boss(asks("helper"), helper).arun("Hi")
+    identities = [one.operation.identity for one in observer.all[len(identities) :]]
+    assert {(one.effective_session_id, one.session_id, one.trace_name) for one in identities} == {("s", "s", "support")}
 
 
 async def test_several_sub_agents_at_once(observer: RecordingObserver) -> None:

@@ -175,3 +175,19 @@ def test_a_last_callback_that_raises_is_logged(caplog: pytest.LogCaptureFixture)
         assert agent(FakeProvider([Turn("x")])).execute("Hi").subscribe(None, None, failing).wait(10)
         assert agent(FakeProvider([Turn(error=OSError())])).execute("Hi").subscribe(None, failing).wait(10)
     assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 2
+
+
+def test_a_coroutine_function_is_no_callback() -> None:
+    async def on_next(_: Any) -> None:
+        raise AssertionError
+
+    class Asynchronous:
+        async def __call__(self, *_: Any) -> None:
+            raise AssertionError
+
+    stream = agent(FakeProvider([Turn("x")])).execute("Hi")
+    with pytest.raises(TypeError, match=r"on_next must be a plain function, .* use 'async for'"):
+        stream.subscribe(on_next)
+    with pytest.raises(TypeError, match="on_completed must be"):
+        stream.subscribe(on_completed=Asynchronous())
+    assert stream.result is None

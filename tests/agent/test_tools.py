@@ -22,7 +22,7 @@ from looopy_otel.agent import (
     ToolResult,
 )
 from looopy_otel.core.errors import ConfigurationError
-from looopy_otel.core.operation import ToolRun
+from looopy_otel.core.operation import AgentRun, ToolRun
 from tests.agent.fakes import FakeProvider, Turn, agent, calculate, tool_texts
 from tests.agent.recording import RecordingObserver
 
@@ -62,6 +62,8 @@ class Unfit:
         (Decimal("0.10"), "0.10"),
         (b"text", "text"),
         (b"\xff\x00", "_wA="),
+        ("half an emoji: \ud83d", "half an emoji: \ufffd"),
+        ({"a\ud83d": ["\ud83d\ude00", {"b": "\ude00"}]}, '{"a\ufffd":["\U0001f600",{"b":"\ufffd"}]}'),
         (Unfit(), "as text"),
         ([Unfit()], '["as text"]'),
     ],
@@ -110,6 +112,7 @@ def stopping() -> str:
 FAILURES: list[tuple[str, Any, str, str]] = [
     ("nothing", {}, "Error: there is no tool 'nothing'; the tools are: calculate, broken,", "unknown_tool"),
     ("calculate", "{oops", "Error: invalid arguments for calculate: the arguments are not JSON", "invalid_arguments"),
+    ("calculate", "[" * 200_000, "Error: invalid arguments for calculate: the arguments are nes", "invalid_arguments"),
     ("calculate", "3", "Error: invalid arguments for calculate: the arguments must be", "invalid_arguments"),
     ("calculate", {}, "Error: invalid arguments for calculate: missing argument 'exp", "invalid_arguments"),
     ("calculate", {"expression": "", "x": 1}, "Error: invalid arguments for calculate: unknown", "invalid_arguments"),
@@ -223,6 +226,9 @@ def test_an_interrupt_in_a_tool_is_not_swallowed(error: type[BaseException], obs
     with pytest.raises(error, match="stop"):
         asyncio.run(agent(asking(("leave", {})), leave).arun("Hi"))
     assert agent(asking(("calculate", {"expression": "1"})), calculate).run("still works").outcome == "completed"
+    interrupted = [one for one in observer.all if one.error is not None]
+    assert [one.name for one in interrupted] == ["agent", "iteration", "tool"] * 2
+    assert [run.result.outcome for run in observer.of(AgentRun)] == ["cancelled", "cancelled", "completed"]
 
 
 async def test_the_context_tells_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
@@ -279,6 +285,46 @@ async def test_a_tool_provider_of_ones_own() -> None:
     assert isinstance(offered[1], ToolDefinition)
 
 
+class CatchAll(Remote):
+    def can_handle(self, name: str) -> bool:
+        return True
+
+
+async def test_the_provider_that_offers_a_tool_runs_it() -> None:
+    provider = asking(("calculate", {"expression": "15 * 23 + 47"}), ("unheard_of", {"a": 1}))
+    tools: Any = [CatchAll(), FunctionTools([calculate])]
+    await AgentLoop(agent_id="a", llm_provider=provider, tool_providers=tools).arun("Hi")
+    assert tool_texts(provider) == ["392", '{"got":"{\\"a\\": 1}","by":"a"}']
+
+
+class Failing(Remote):
+    """Fails as soon as the run has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def get_tools(self) -> Sequence[Any]:
+        self.asked += 1
+        if self.asked > 2:
+            raise ConnectionError("gone")
+        return super().get_tools()
+
+    def can_handle(self, name: str) -> bool:
+        return {"remote": True}[name]
+
+
+async def test_a_tool_provider_that_fails_is_a_result_that_the_model_sees(observer: RecordingObserver) -> None:
+    provider = asking(("unheard_of", {}), ("remote", {}))
+    loop = AgentLoop(agent_id="a", llm_provider=provider, tool_providers=[Failing()])
+    assert (await loop.arun("Hi")).outcome == "completed"
+    assert tool_texts(provider) == [
+        "Error: unheard_of failed: KeyError: 'unheard_of'",
+        '{"got":"{}","by":"a"}',
+    ]
+    assert [one.result.error_type for one in observer.of(ToolRun)] == ["KeyError", None]
+
+
 def test_duplicate_names_are_one_clear_error_at_construction() -> None:
     with pytest.raises(ConfigurationError) as caught:
         AgentLoop(
@@ -295,6 +341,54 @@ def test_a_bare_function_is_no_tool_provider() -> None:
         AgentLoop(agent_id="a", llm_provider=FakeProvider([Turn()]), tool_providers=[wrong])
     with pytest.raises(ConfigurationError, match="object lacks get_tools"):
         AgentLoop(agent_id="a", llm_provider=FakeProvider([Turn()]), tool_providers=[object()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+class Asynchronous:
+    async def get_tools(self) -> Any:
+        return []
+
+    def can_handle(self, name: str) -> bool:
+        return False
+
+    async def execute(self, call: ToolCall, context: ToolContext) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tool_providers": FunctionTools([calculate])}, r"must be a list such as \[FunctionTools\(\[…\]\)\], not Fun"),
+        ({"tool_providers": None}, "tool_providers must be a list .*, not None"),
+        ({"tool_providers": [Remote]}, r"tool_providers: Remote is a class; write Remote\(…\)"),
+        ({"tool_providers": [Asynchronous()]}, "get_tools and can_handle must be plain functions"),
+        ({"agent_id": 5}, "agent_id=5 must be a text"),
+        ({"max_iterations": "5"}, "max_iterations='5' must be a whole number"),
+        ({"max_iterations": True}, "max_iterations=True must be a whole number"),
+        ({"tool_timeout": "3"}, "tool_timeout='3' must be a number > 0"),
+        ({"tool_timeout": float("nan")}, "tool_timeout=nan must be a number > 0"),
+        ({"system_prompt": 5}, "system_prompt must be a text or None, not int"),
+        ({"middleware": print}, "middleware must be a list"),
+        ({"task_state_store": object()}, "task_state_store must be a StateStore or None: object lacks save, load"),
+        ({"artifact_store": object()}, "artifact_store must be an ArtifactStore or None: object lacks create"),
+    ],
+)
+def test_a_wrong_argument_of_a_loop_is_a_clear_error(arguments: dict[str, Any], message: str) -> None:
+    given: Any = {"agent_id": "a", "llm_provider": FakeProvider([Turn()]), **arguments}
+    with pytest.raises(ConfigurationError, match=message):
+        AgentLoop(**given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metadata": 5}, "metadata must be a mapping"),
+        ({"system_prompt": 5}, "system_prompt must be a string"),
+        ({"max_iterations": "5"}, "max_iterations='5' must be a whole number"),
+    ],
+)
+def test_a_wrong_option_of_a_run_is_a_clear_error(options: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        agent(FakeProvider([Turn()])).execute("Hi", **options)
 
 
 def test_every_wrong_argument_of_a_loop_is_named_at_once() -> None:

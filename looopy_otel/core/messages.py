@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from looopy_otel.core.types import Message, MessageLike, ToolCall, ToolDefinition, ToolLike
@@ -37,19 +37,6 @@ def _from_message(message: Message) -> dict[str, Any]:
     optional = {"tool_call_id": message.tool_call_id, "name": message.name, "reasoning_content": message.reasoning}
     result.update((key, value) for key, value in optional.items() if value is not None)
     return result
-
-
-def message_from_dict(message: Mapping[str, Any]) -> Message:
-    """Reads a message in OpenAI's shape. Tool calls without a name are left out; empty arguments become ``{}``."""
-    calls = cast("Sequence[Mapping[str, Any]]", message.get("tool_calls") or ())
-    return Message(
-        role=str(message.get("role", "assistant")),
-        content=message.get("content"),
-        tool_calls=tuple(call for call in map(tool_call_from_dict, calls) if call is not None),
-        tool_call_id=message.get("tool_call_id"),
-        name=message.get("name"),
-        reasoning=message.get("reasoning_content") or message.get("reasoning"),
-    )
 
 
 def tool_call_from_dict(call: Mapping[str, Any]) -> ToolCall | None:

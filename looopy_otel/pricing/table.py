@@ -58,11 +58,6 @@ def price_of(
     return Price(total=calculated.total_price, input=calculated.input_price, output=calculated.output_price)
 
 
-def load_prices() -> None:
-    """Loads the table now, for those who want to choose the thread that waits for it."""
-    _find("gpt-4", None)
-
-
 def knows_provider(provider: str) -> bool:
     """True when the table has prices of this provider."""
     return _knows(provider)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from looopy_otel.core.messages import message_from_dict, message_to_dict, tool_to_dict
+from looopy_otel.core.messages import message_to_dict, tool_call_from_dict, tool_to_dict
 from looopy_otel.core.types import Message, ToolCall, ToolDefinition
 
 NESTED = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -41,20 +41,29 @@ def test_what_is_no_tool_or_message() -> None:
         message_to_dict({"content": "Hello!"})
 
 
-def test_messages_there_and_back() -> None:
-    for message in (
-        Message("user", "Hello!"),
-        Message("assistant", None, (ToolCall("c", "f", '{"a": 1}'),), reasoning="hm"),
-        Message("tool", "1", tool_call_id="c", name="f"),
-    ):
-        assert message_from_dict(message_to_dict(message)) == message
+def test_a_message_in_the_shape_of_openai() -> None:
+    assert message_to_dict(Message("assistant", None, (ToolCall("c", "f", '{"a": 1}'),), reasoning="hm")) == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}],
+        "reasoning_content": "hm",
+    }
+    assert message_to_dict(Message("tool", "1", tool_call_id="c", name="f")) == {
+        "role": "tool",
+        "content": "1",
+        "tool_call_id": "c",
+        "name": "f",
+    }
 
 
-def test_tool_calls_without_id_or_name_are_left_out_and_empty_arguments_are_an_object() -> None:
-    calls: list[dict[str, Any]] = [
-        {"id": "a", "function": {"name": "f", "arguments": ""}},
-        {"id": "", "function": {"name": "f"}},
-        {"id": "b", "function": {}},
-    ]
-    message = message_from_dict({"role": "assistant", "content": None, "tool_calls": calls})
-    assert message.tool_calls == (ToolCall("a", "f", "{}"),)
+@pytest.mark.parametrize(
+    ("entry", "call"),
+    [
+        ({"id": "a", "function": {"name": "f", "arguments": ""}}, ToolCall("a", "f", "{}")),
+        ({"id": "a", "function": {"name": "f", "arguments": '{"x": 1}'}}, ToolCall("a", "f", '{"x": 1}')),
+        ({"id": "", "function": {"name": "f"}}, None),
+        ({"id": "b", "function": {}}, None),
+    ],
+)
+def test_tool_calls_need_an_id_and_a_name(entry: dict[str, Any], call: ToolCall | None) -> None:
+    assert tool_call_from_dict(entry) == call

@@ -15,7 +15,7 @@ from looopy_otel.core.draft import Cost, LLMDraft
 from looopy_otel.core.identity import NOBODY
 from looopy_otel.core.usage import Usage
 from looopy_otel.pricing.cost import FREE_TABLE, cost_of, is_free, priced
-from looopy_otel.pricing.table import load_prices, price_of, table_version
+from looopy_otel.pricing.table import price_of, table_version
 
 THOUSAND = Usage(1000, 100)
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -218,5 +218,4 @@ def test_priced_asks_for_the_tier_that_was_sent() -> None:
 
 
 def test_the_table_says_which_it_is() -> None:
-    load_prices()
     assert table_version().startswith("genai-prices ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 from looopy_otel.core import hooks
 from looopy_otel.core.guard import guard
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A runner in the background of a shell ignores Ctrl-C, and so would what it starts; some tests are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STRIPPED_PREFIXES = ("LANGFUSE_", "OTEL_", "LITELLM_", "LOOOPY_OTEL_")
 STRIPPED_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})

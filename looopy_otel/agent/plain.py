@@ -67,9 +67,12 @@ def well_formed(value: Json) -> Json:
 
 def _encoded(value: Any) -> bytes:
     try:
-        return _serialised(value, _bytes_mode(value))
+        # Bytes that are text stay readable, for the model and for whoever looks for secrets in them.
+        return _serialised(value, "utf8")
     except PydanticSerializationError as error:
         # It carries the cause in its text only.
+        if "utf-8" in str(error) and UnicodeEncodeError.__name__ not in str(error):
+            return _serialised(value, "base64")
         if UnicodeEncodeError.__name__ not in str(error):
             raise
         return _serialised(always_plain(value), "utf8")
@@ -77,13 +80,3 @@ def _encoded(value: Any) -> bytes:
 
 def _serialised(value: Any, bytes_mode: Any) -> bytes:
     return to_json(value, fallback=str, inf_nan_mode="strings", bytes_mode=bytes_mode)
-
-
-def _bytes_mode(value: Any) -> Any:
-    if not isinstance(value, bytes | bytearray):
-        return "base64"
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return "base64"
-    return "utf8"

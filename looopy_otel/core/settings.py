@@ -50,6 +50,11 @@ class HTTPDestination:
     certificate: str | None = None
     gzip: bool = True
 
+    def __repr__(self) -> str:
+        # A query may hold a token.
+        endpoint = self.endpoint.partition("?")[0]
+        return f"{type(self).__name__}(name={self.name!r}, endpoint={endpoint!r}, dialects={self.dialects!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class LocalDestination:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar, cast
 
+import orjson
+
 from looopy_otel.core.draft import Draft
 from looopy_otel.core.guard import guard
 from looopy_otel.core.secrets import FAILED, marker, redact_text
@@ -116,7 +118,7 @@ class Gate:
 def _walk(value: Any, redact: Callable[[str], str]) -> Any:
     match value:
         case str():
-            return redact(value)
+            return redact(_walked_json(value, redact))
         case dict():
             return _walk_object(cast("dict[Any, Any]", value), redact)
         case list():
@@ -127,6 +129,18 @@ def _walk(value: Any, redact: Callable[[str], str]) -> Any:
             return redact(value.decode("utf-8", "replace"))
         case _:
             return value
+
+
+def _walked_json(text: str, redact: Callable[[str], str]) -> str:
+    """Text that is a JSON object or array, as tool results in prompts are: a secret's name hides what is under it."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    walked = _walk(value, redact)
+    return text if walked == value else orjson.dumps(walked).decode()
 
 
 def _walk_object(value: dict[Any, Any], redact: Callable[[str], str]) -> dict[Any, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
+from looopy_otel.core.text import valid_text
 from looopy_otel.providers.shape import as_list, as_object, as_text
 
 Part: TypeAlias = str | dict[str, Any]
@@ -16,7 +17,7 @@ def content_of(message: Mapping[str, Any]) -> str | list[dict[str, Any]] | None:
     """The content of a plain message: its parts stay as they were sent; a refusal stands in for none."""
     content = message.get("content")
     if isinstance(content, str) and content:
-        return content
+        return valid_text(content)
     parts = [dict(as_object(part)) for part in as_list(content) if as_object(part)]
     return parts or as_text(message.get("refusal")) or (content if isinstance(content, str) else None)
 
@@ -31,7 +32,7 @@ def parts_of(message: Mapping[str, Any]) -> list[Part]:
 def joined(parts: Sequence[Part]) -> str | list[dict[str, Any]] | None:
     """The parts of all deltas as one content: a text, unless other parts are among them."""
     if all(isinstance(part, str) for part in parts):
-        return "".join(map(str, parts)) or None
+        return valid_text("".join(map(str, parts))) or None
     return list(_merged(parts))
 
 

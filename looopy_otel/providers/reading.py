@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
-
-import orjson
 
 from looopy_otel.core.messages import tool_call_from_dict
 from looopy_otel.core.semconv import (
@@ -20,7 +19,7 @@ from looopy_otel.providers.content import content_of
 from looopy_otel.providers.failures import error_of, excerpt, unusable
 from looopy_otel.providers.models import is_free, vendor_behind, without_prefix
 from looopy_otel.providers.response_head import ResponseHead
-from looopy_otel.providers.shape import as_json, as_list, as_object, as_text
+from looopy_otel.providers.shape import as_json, as_list, as_object, as_text, decoded_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +86,8 @@ def answer_of(body: bytes, head: ResponseHead) -> Answer:
         LiteLLMAPIError: If it is not one: no JSON, an error object, no choice, or a choice without a message.
     """
     try:
-        completion = as_object(orjson.loads(body))
-    except orjson.JSONDecodeError:
+        completion = as_object(decoded_json(body))
+    except ValueError:
         raise unusable(f"the reply is not JSON: {excerpt(body)}", head) from None
     if completion.get("error"):
         raise error_of(body, head)
@@ -150,6 +149,6 @@ def _cost(reported: object, *, free: bool) -> Decimal | None:
         cost = Decimal(str(reported).strip())
     except InvalidOperation:
         return None
-    if not cost.is_finite() or cost < 0 or (cost == 0 and not free):
+    if not math.isfinite(float(cost)) or cost < 0 or (cost == 0 and not free):
         return None
     return cost

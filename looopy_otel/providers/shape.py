@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import orjson
+
 
 def as_object(value: object) -> Mapping[str, Any]:
     """`value` where it is a JSON object, else an empty one."""
@@ -25,3 +27,20 @@ def as_text(value: object) -> str | None:
 def as_json(value: object) -> str:
     """A decoded value as JSON text again."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def decoded_json(text: bytes) -> Any:
+    """Decodes JSON, also where an escape stands for half of an emoji, as in a stream that was cut inside one.
+
+    Raises:
+        ValueError: If it is not JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if b"\\ud" not in text.lower():
+            raise
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

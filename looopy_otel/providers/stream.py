@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import (
     ContentDelta,
     LLMResponse,
@@ -88,7 +89,7 @@ class Aggregate:
         """What the chunks say together."""
         calls, dropped = tool_calls_of(
             [
-                {"id": parts.id, "function": {"name": parts.name, "arguments": "".join(parts.arguments)}}
+                {"id": parts.id, "function": {"name": parts.name, "arguments": valid_text("".join(parts.arguments))}}
                 for parts in self._calls
             ]
         )
@@ -97,7 +98,7 @@ class Aggregate:
                 role="assistant",
                 content=joined(self._content),
                 tool_calls=calls,
-                reasoning="".join(self._reasoning) or None,
+                reasoning=valid_text("".join(self._reasoning)) or None,
             ),
             model=self._model,
             usage=self._usage,

@@ -16,7 +16,7 @@ from looopy_otel.providers.exchange import Exchange
 from looopy_otel.providers.failures import excerpt, malformed_stream, stream_error_of, truncation
 from looopy_otel.providers.reading import response_of
 from looopy_otel.providers.response_head import ResponseHead
-from looopy_otel.providers.shape import as_object
+from looopy_otel.providers.shape import as_object, decoded_json
 from looopy_otel.providers.sse import DONE, EventParser
 from looopy_otel.providers.stream import Aggregate, closing_events
 from looopy_otel.providers.transport import Incoming
@@ -97,8 +97,8 @@ class StreamReading:
     def _take(self, data: bytes) -> None:
         self._log.chunk(data)
         try:
-            chunk = as_object(orjson.loads(data))
-        except orjson.JSONDecodeError:
+            chunk = as_object(decoded_json(data))
+        except ValueError:
             raise malformed_stream(f"a chunk is not JSON: {excerpt(data)}", self._head) from None
         if chunk.get("error"):
             raise stream_error_of(chunk, self._head)

@@ -139,13 +139,22 @@ async def open_with(client: AsyncHTTPClient, request: HTTPRequest) -> AsyncGener
     """Sends a request with an async client; without a timeout of its own, for the call's deadline rules.
 
     Raises:
-        LiteLLMConfigError: If the client is closed.
+        LiteLLMConfigError: If the client is closed, or belongs to another event loop.
     """
     refuse_closed(client)
-    async with client.stream(
-        "POST", request.url, content=request.body, headers=request.headers, timeout=None
-    ) as response:
-        yield Incoming(head_of(response), response.aiter_bytes())
+    try:
+        async with client.stream(
+            "POST", request.url, content=request.body, headers=request.headers, timeout=None
+        ) as response:
+            yield Incoming(head_of(response), response.aiter_bytes())
+    except RuntimeError as error:
+        # asyncio's words for a connection that was opened on a loop that has ended, or that runs elsewhere.
+        if "event loop" not in str(error).lower():
+            raise
+        raise LiteLLMConfigError(
+            "http_client: its connections belong to another event loop; give none (the provider keeps one client per "
+            f"loop), one per loop, or an httpx.Client ({error})"
+        ) from error
 
 
 class ClientUser:

@@ -268,3 +268,8 @@ def test_where_the_local_store_is(tmp_path: Path) -> None:
 def test_the_proxy_from_the_environment() -> None:
     assert litellm_environment({}) == ("http://localhost:4000", None)
     assert litellm_environment({"LITELLM_URL": "http://p", "LITELLM_API_KEY": "sk"}) == ("http://p", "sk")
+
+
+def test_the_query_of_an_endpoint_is_in_no_repr() -> None:
+    settings = resolve(Options(exporters="otlp", otlp_endpoint="http://c:4318/?token=s3cret"), {})
+    assert "s3cret" not in repr(settings)

@@ -18,6 +18,7 @@ import looopy_otel as lo
 from looopy_otel.agent import AgentLoop, FunctionTools
 from looopy_otel.core.draft import LLMDraft, ToolDraft, draft_from_json, draft_to_json
 from looopy_otel.core.settings import Capture
+from looopy_otel.privacy.gate import Gate
 from looopy_otel.providers import LiteLLMProvider, Reply, ScriptedServer
 from looopy_otel.store.span import StoredSpan
 from looopy_otel.store.sqlite import Store
@@ -205,3 +206,17 @@ def test_what_a_backend_echoes_is_in_no_report(caplog: pytest.LogCaptureFixture)
     assert "invalid span: prompt was [REDACTED:openai-key]" in (destination.last_error or "")
     assert "invalid span: prompt was [REDACTED:openai-key]" in caplog.text
     assert SECRETS[0] not in f"{telemetry.stats()} {caplog.text}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"credentials": {"password": {"value": "hunter2xyzzy9"}}}',
+        '[{"password": ["hunter2xyzzy9", {"x": "hunter2xyzzy9"}]}]',
+    ],
+)
+def test_a_structure_that_was_written_as_json_is_redacted_as_one(text: str) -> None:
+    gate = Gate("redacted")
+    redacted = gate.attributes({"gen_ai.prompt": text, "plain": "{no json} stays"})
+    assert "hunter2xyzzy9" not in str(redacted)
+    assert redacted["plain"] == "{no json} stays"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from looopy_otel.providers import LiteLLMTimeoutError, Reply
+from looopy_otel.providers import LiteLLMConfigError, LiteLLMProvider, LiteLLMTimeoutError, Reply
 from tests.providers.conftest import Connect, Serve
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -102,3 +102,18 @@ async def test_an_async_client_of_the_user(serve: Serve, connect: Connect) -> No
         await provider.aclose()
         assert not client.is_closed
     assert [request.headers["x-mine"] for request in server.requests] == ["yes"] * 3
+
+
+# The client is the test's own, and its loop is gone before it could be closed there.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_async_client_of_another_event_loop_is_named(serve: Serve) -> None:
+    server = serve(Reply(text="Hello!"))
+    provider = LiteLLMProvider(base_url=server.url, model="gpt-4", http_client=httpx.AsyncClient())
+
+    async def ask() -> str | None:
+        return str((await provider.call(messages=HELLO)).message.content)
+
+    assert asyncio.run(ask()) == "Hello!"
+    with pytest.raises(LiteLLMConfigError, match="belong to another event loop"):
+        asyncio.run(ask())
+    gc.collect()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
     Link,
     Span,
@@ -31,6 +31,7 @@ from looopy_otel.core.types import Json, LLMResponse, MessageLike
 from looopy_otel.mapping.start import start_attributes
 from looopy_otel.record.context import Activation, Ownership
 from looopy_otel.record.drafting import (
+    NO_CONTENT,
     Content,
     Ending,
     draft_of,
@@ -82,19 +83,23 @@ class SpanRecorder:
         self._capture_content = recording.capture != "metadata"
         self._parent = hooks.innermost()
         self._root = not recording.ownership.has_own_parent()
-        self._input = input_content(operation, self._capture_content)
         self._output: Content | None = None
-        self._metadata: dict[str, Json] = _metadata(operation)
         self._error: BaseException | None = None
         self._ended = False
         self._conversation: Sequence[MessageLike] = ()
         self._first_chunk: float | None = None
         self._start_time = time.time_ns()
         self._started = time.perf_counter_ns()
-        self._span = self._start_span()
+        context = get_current()
+        self._span = self._start_span(context)
+        # Nobody will see what an unsampled operation was about, so nothing of it is copied.
+        self._kept = self._span.is_recording()
+        self._input = input_content(operation, self._capture_content) if self._kept else NO_CONTENT
+        self._metadata: dict[str, Json] = _metadata(operation) if self._kept else {}
+        self._activation = Activation(self, self._span, context)
 
-    def _start_span(self) -> Span:
-        recording, operation, context = self._recording, self._operation, get_current()
+    def _start_span(self, context: Context) -> Span:
+        recording, operation = self._recording, self._operation
         span = recording.tracer.start_span(
             span_name(operation),
             context,
@@ -106,7 +111,6 @@ class SpanRecorder:
         span_context = span.get_span_context()
         self.trace_id: str | None = format(span_context.trace_id, "032x")
         self.span_id: str | None = format(span_context.span_id, "016x")
-        self._activation = Activation(self, span, context)
         return span
 
     def headers(self) -> Mapping[str, str]:
@@ -125,10 +129,13 @@ class SpanRecorder:
         """Records another operation than the announced one; identity stays that of the span's start."""
         with guard("record.revise"):
             self._operation = replace(operation, identity=self._operation.identity)
-            self._input = input_content(operation, self._capture_content)
+            if self._kept:
+                self._input = input_content(operation, self._capture_content)
 
     def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Adds facts; what is given replaces what is known, metadata is merged."""
+        if not self._kept:
+            return
         with guard("record.record"):
             if input is not None:
                 self._input = value_content(input, self._capture_content)

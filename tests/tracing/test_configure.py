@@ -72,6 +72,21 @@ def test_sampling_by_the_standard_variable(monkeypatch: pytest.MonkeyPatch) -> N
     assert exporter.get_finished_spans() == ()
 
 
+def test_nothing_is_copied_of_what_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched:
+        looks = 0
+
+        def __repr__(self) -> str:
+            Watched.looks += 1
+            return "watched"
+
+    for sampler, looked in (("always_off", False), ("always_on", True)):
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+        with lo.configure(exporters=InMemorySpanExporter()), lo.span("s", input=Watched()) as step:
+            step.record(output=Watched(), metadata={"k": Watched()})
+        assert (Watched.looks > 0) is looked
+
+
 def test_half_of_the_traces_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")

@@ -15,6 +15,7 @@ import orjson
 from pydantic import Field, TypeAdapter
 
 from looopy_otel.core.identity import Identity
+from looopy_otel.core.operation import LLMOperation
 from looopy_otel.core.snapshot import Shape
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import CallOutcome, CostSource, Json, RunOutcome, UsageSource
@@ -116,6 +117,7 @@ class LLMDraft(_Draft):
     messages that came back (one per choice), partial ones included.
 
     Attributes:
+        operation: What was asked of the model; for embeddings `input` is what was embedded, and `output` its shape.
         system: ``gen_ai.system``.
         provider_name: ``gen_ai.provider.name``.
         request_model: The model asked for.
@@ -140,6 +142,7 @@ class LLMDraft(_Draft):
     """
 
     kind: Literal["llm"] = "llm"
+    operation: LLMOperation = "chat"
     system: str | None = None
     provider_name: str | None = None
     request_model: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import Any, Protocol
 
 from looopy_otel.core.guard import guard
@@ -52,8 +53,32 @@ class Handle(Protocol):
 class Recorder(Handle, Protocol):
     """A handle that also takes facts from the user's code; what `lo.span()` yields and `lo.current()` returns."""
 
-    def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Adds facts; what is given replaces what is known, metadata is merged. None changes nothing."""
+    def record(
+        self,
+        *,
+        input: object = None,
+        output: object = None,
+        usage: object = None,
+        response_model: str | None = None,
+        finish_reason: str | None = None,
+        cost: Decimal | float | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds facts; what is given replaces what is known, metadata is merged. None changes nothing.
+
+        Args:
+            input: What the operation starts from; messages, or a text, for an LLM call.
+            output: What it gave; a text, a message, or the provider's own response object for an LLM call.
+            usage: Tokens: a `Usage`, or what a provider reports, as an object or a mapping.
+            response_model: The model that answered.
+            finish_reason: The provider's word.
+            cost: USD, as the provider tells it.
+            metadata: Further facts.
+        """
+        ...
+
+    def first_chunk(self) -> None:
+        """Says that the first content, reasoning or tool-call delta arrived; as `chunk`."""
         ...
 
     def fail(self, error: BaseException) -> None:
@@ -72,41 +97,60 @@ class Recorder(Handle, Protocol):
 class Observer(Protocol):
     """Who is told of operations."""
 
-    def start(self, operation: Operation) -> Handle:
-        """Says that an operation starts now, here."""
+    def start(self, operation: Operation, *, parent: Handle | None = None, current: bool = True) -> Recorder:
+        """Says that an operation starts now, here.
+
+        Args:
+            operation: The operation.
+            parent: What it is a part of, where that is not what is current here.
+            current: False leaves what is current here alone.
+        """
         ...
 
 
-class _NoHandle:
-    trace_id = None
-    span_id = None
+class SilentRecorder:
+    """A recorder that records nothing."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """None: there is no trace."""
+        return None
+
+    @property
+    def span_id(self) -> str | None:
+        """None: there is no span."""
+        return None
 
     def headers(self) -> Mapping[str, str]:
+        """Nothing to send."""
         return {}
 
     def chunk(self) -> None:
-        return None
+        """Does nothing."""
 
     def revise(self, operation: Operation) -> None:
-        return None
+        """Does nothing."""
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
-        return None
+        """Does nothing."""
 
-    def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
-        return None
+    def record(self, **facts: Any) -> None:
+        """Does nothing."""
+
+    def first_chunk(self) -> None:
+        """Does nothing."""
 
     def fail(self, error: BaseException) -> None:
-        return None
+        """Does nothing."""
 
     def suspend(self) -> None:
-        return None
+        """Does nothing."""
 
     def resume(self) -> None:
-        return None
+        """Does nothing."""
 
 
-NO_RECORDER: Recorder = _NoHandle()
+NO_RECORDER: Recorder = SilentRecorder()
 NO_HANDLE: Handle = NO_RECORDER
 _innermost: ContextVar[Recorder | None] = ContextVar("looopy_otel_recorder", default=None)
 _observer: Observer | None = None
@@ -131,18 +175,24 @@ def installed() -> Observer | None:
     return _observer
 
 
-def announce(operation: Operation) -> Handle:
+def announce(operation: Operation, *, parent: Handle | None = None, current: bool = True) -> Recorder:
     """Announces an operation to the observer.
+
+    Args:
+        operation: The operation.
+        parent: What it is a part of, for those who are told of operations by callbacks; by default what is current
+            here.
+        current: False leaves what is current here alone: the operation is nobody's parent unless it is named.
 
     Returns:
         The observer's handle; one that does nothing where the slot is empty, tracing is suppressed here,
         or the observer failed.
     """
     if _observer is None or _suppressed.get():
-        return NO_HANDLE
+        return NO_RECORDER
     with guard("observer.start"):
-        return _observer.start(operation)
-    return NO_HANDLE
+        return _observer.start(operation, parent=parent, current=current)
+    return NO_RECORDER
 
 
 def innermost() -> Recorder | None:

@@ -52,6 +52,11 @@ def current_identity() -> Identity:
     return _current.get()
 
 
+def set_identity(identity: Identity) -> None:
+    """Makes an identity the current one from here on; for who also puts the one before back."""
+    _current.set(identity)
+
+
 class identity_scope:
     """Makes an identity the current one inside a ``with`` or ``async with`` block."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from looopy_otel.core.identity import Identity, current_identity
 from looopy_otel.core.types import MessageLike, ToolLike
@@ -65,6 +65,18 @@ class Iteration(Operation):
     messages: Sequence[MessageLike]
 
 
+LLMOperation = Literal["chat", "text_completion", "generate_content", "embeddings"]
+"""``gen_ai.operation.name`` of an LLM call."""
+
+InnerCalls = Literal["silent", "replace", "join"]
+"""What comes of LLM calls that are announced inside another: one call is one generation.
+
+``silent``: the outer one knows all about the call; the inner ones are not recorded. ``replace``: the outer one (a
+decorated function) knows less; the inner ones are the generations, and the outer one becomes a step. ``join``: the
+inner ones are the tries of the outer one, which takes over what they know of the request.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMCall(Operation):
     """One logical LLM call, retries included; its result is an `LLMResponse`. Becomes the span ``llm.call``.
@@ -83,6 +95,10 @@ class LLMCall(Operation):
         server_port: Port of the endpoint.
         session_id: What goes to the provider as the session.
         metadata: What goes to the provider as metadata, as given by the user.
+        operation: What is asked of the model.
+        input: What is sent where that is no conversation: the texts to embed, the arguments of a decorated function.
+        inner: What comes of LLM calls that are announced inside this one.
+        name: The name that this call gets as a step, where an inner one is the generation.
     """
 
     messages: Sequence[MessageLike]
@@ -98,6 +114,10 @@ class LLMCall(Operation):
     server_port: int | None = None
     session_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    operation: LLMOperation = "chat"
+    input: Any = None
+    inner: InnerCalls = "silent"
+    name: str = "llm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,9 @@ class LLMResponse:
         dropped_tool_calls: Tool calls without an id or a name, which were left out of `message`.
         system: ``gen_ai.system`` in the light of the response, which tells what stands behind an alias; or None.
         provider_name: ``gen_ai.provider.name``, likewise.
+        others: The messages of further choices, where several were asked for.
+        native: The SDK's own response object, where a wrapped client answered; a middleware that makes a response of
+            its own leaves it None.
     """
 
     message: Message
@@ -119,6 +122,8 @@ class LLMResponse:
     dropped_tool_calls: int = 0
     system: str | None = None
     provider_name: str | None = None
+    others: tuple[Message, ...] = ()
+    native: Any = field(default=None, repr=False, compare=False)
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

@@ -46,6 +46,15 @@ class Usage:
         return Usage(**sums)
 
 
+def usage_of(reported: object) -> Usage | None:
+    """Reads token counts in whatever shape they come: a `Usage`, or what a provider reports.
+
+    Returns:
+        The usage, or None when there are no counts in it.
+    """
+    return reported if isinstance(reported, Usage) else usage_from_openai(reported)
+
+
 def usage_from_openai(reported: object) -> Usage | None:
     """Reads the ``usage`` object of an OpenAI-compatible chat completion.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, installed
@@ -53,7 +53,7 @@ def _opening(target: Callable[..., Any], name: str) -> Callable[[tuple[Any, ...]
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recorder:
         if installed() is None:
             return NO_RECORDER
-        return cast("Recorder", announce(Step(name=name, input=_arguments(signature, args, kwargs))))
+        return announce(Step(name=name, input=_arguments(signature, args, kwargs)))
 
     return begin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from looopy_otel.core.hooks import Handle
+from looopy_otel.core.hooks import Handle, Recorder
 from looopy_otel.core.operation import Operation
 from looopy_otel.record.recorder import Recording
 
@@ -17,6 +17,6 @@ class TracingObserver:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def start(self, operation: Operation) -> Handle:
+    def start(self, operation: Operation, *, parent: Handle | None = None, current: bool = True) -> Recorder:
         """Says that an operation starts now, here."""
-        return self._recording.start(operation)
+        return self._recording.start(operation, parent=parent, current=current)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import cast
 
 from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, innermost
 from looopy_otel.core.operation import Step
@@ -29,7 +28,7 @@ class span:
 
     def __enter__(self) -> Recorder:
         name, value = self._step
-        recorder = cast("Recorder", announce(Step(name=name or "unnamed", input=value)))
+        recorder = announce(Step(name=name or "unnamed", input=value))
         self._recorders.append(recorder)
         return recorder
 

@@ -10,7 +10,7 @@ from looopy_otel.core.identity import Identity, current_identity
 from looopy_otel.core.messages import message_to_dict, tool_to_dict
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.types import MessageLike, ToolLike
-from looopy_otel.providers.models import vendor_of
+from looopy_otel.core.vendors import vendor_of
 
 
 class CallArguments(TypedDict, total=False):

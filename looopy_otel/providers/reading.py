@@ -15,9 +15,9 @@ from looopy_otel.core.semconv import (
 )
 from looopy_otel.core.types import CallOutcome, LLMResponse, Message, ToolCall
 from looopy_otel.core.usage import usage_from_openai
+from looopy_otel.core.vendors import is_free, vendor_behind, without_prefix
 from looopy_otel.providers.content import content_of
 from looopy_otel.providers.failures import error_of, excerpt, unusable
-from looopy_otel.providers.models import is_free, vendor_behind, without_prefix
 from looopy_otel.providers.response_head import ResponseHead
 from looopy_otel.providers.shape import as_json, as_list, as_object, as_text, decoded_json
 

@@ -11,9 +11,12 @@ from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
 
 from looopy_otel.core.hooks import Recorder, innermost, set_innermost
+from looopy_otel.core.identity import Identity, current_identity, set_identity
+from looopy_otel.core.operation import AgentRun, Operation
+from looopy_otel.record.nesting import suppressing
 
-_Place = tuple[Context, Recorder | None]
-"""What is current somewhere: OpenTelemetry's context and the innermost recorder."""
+_Place = tuple[Context, Recorder | None, Identity | None]
+"""What is current somewhere: OpenTelemetry's context, the innermost recorder, and the identity where a run sets it."""
 
 
 class Activation:
@@ -23,24 +26,27 @@ class Activation:
         recorder: The recorder that is the innermost one from now on.
         span: Its span.
         parent: The context that the span was started in.
+        operation: What is recorded; the run of an agent makes its identity the current one.
     """
 
-    __slots__ = ("_inner", "_outer", "_recorder")
+    __slots__ = ("_inner", "_outer", "_recorder", "_with_identity")
 
-    def __init__(self, recorder: Recorder, span: Span, parent: Context) -> None:
+    def __init__(self, recorder: Recorder, span: Span, parent: Context, operation: Operation) -> None:
         self._recorder = recorder
-        self._inner: _Place = (set_span_in_context(span, parent), recorder)
-        self._outer: _Place = _here()
+        self._with_identity = isinstance(operation, AgentRun)
+        identity = operation.identity if self._with_identity else None
+        self._inner: _Place = (suppressing(operation, set_span_in_context(span, parent)), recorder, identity)
+        self._outer: _Place = self._here()
         _go(self._inner)
 
     def suspend(self) -> None:
         """Keeps what is current now for `resume`, and puts back what was current before."""
-        self._inner = _here()
+        self._inner = self._here()
         _go(self._outer)
 
     def resume(self) -> None:
         """Makes current again what was at `suspend`; what is current here now comes back at the next one."""
-        self._outer = _here()
+        self._outer = self._here()
         _go(self._inner)
 
     def restore(self) -> None:
@@ -48,15 +54,16 @@ class Activation:
         if innermost() is self._recorder:
             _go(self._outer)
 
-
-def _here() -> _Place:
-    return get_current(), innermost()
+    def _here(self) -> _Place:
+        return get_current(), innermost(), current_identity() if self._with_identity else None
 
 
 def _go(place: _Place) -> None:
-    context, recorder = place
+    context, recorder, identity = place
     attach(context)
     set_innermost(recorder)
+    if identity is not None:
+        set_identity(identity)
 
 
 class Ownership:

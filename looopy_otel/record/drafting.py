@@ -35,6 +35,8 @@ from looopy_otel.core.types import (
     RunOutcome,
     ToolResult,
 )
+from looopy_otel.core.usage import Usage
+from looopy_otel.record.tally import Totals
 
 _SPAN_NAMES: Mapping[type[Operation], str] = {
     AgentRun: SPAN_AGENT,
@@ -82,6 +84,8 @@ class Ending:
         metadata: Facts that the user recorded.
         time_to_first_chunk: Seconds, for streams.
         capture_content: False when content is not recorded.
+        totals: What happened inside.
+        usage: Tokens that the user recorded.
     """
 
     start_time: int
@@ -94,6 +98,8 @@ class Ending:
     metadata: Mapping[str, Json]
     time_to_first_chunk: float | None
     capture_content: bool
+    totals: Totals
+    usage: Usage | None
 
 
 class _Common(TypedDict):
@@ -125,9 +131,34 @@ def value_content(value: object, capture: bool) -> Content:
     return Content(snapshot(value)) if capture else Content(shape=shape_of(value))
 
 
+def given_content(operation: Operation, value: object, capture: bool, *, role: str) -> Content:
+    """What is kept of what the user's code says of one side of an operation.
+
+    Args:
+        operation: The operation; an LLM call takes messages, so a text becomes one of `role`.
+        value: The text, message, messages, or any other value.
+        capture: False when content is not recorded.
+        role: Who speaks where a text says nothing of it.
+    """
+    conversational = isinstance(operation, LLMCall) and operation.operation != "embeddings"
+    messages = _as_messages(value, role) if conversational else ()
+    return messages_content(messages, capture) if messages else value_content(value, capture)
+
+
+def _as_messages(value: object, role: str) -> Sequence[MessageLike]:
+    """The messages that a value is; none where it is something else."""
+    if isinstance(value, str):
+        return [Message(role, value)]
+    items: Sequence[object] = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
+    all_messages = all(isinstance(item, Message) or (isinstance(item, Mapping) and "role" in item) for item in items)
+    return cast("Sequence[MessageLike]", items) if all_messages else ()
+
+
 def input_content(operation: Operation, capture: bool) -> Content:
     """What is kept of what an operation starts from."""
     match operation:
+        case LLMCall() if operation.input is not None:
+            return value_content(operation.input, capture)
         case LLMCall() | Iteration():
             return messages_content(operation.messages, capture)
         case AgentRun(prompt=str()):
@@ -209,10 +240,10 @@ def _agent(operation: AgentRun, ending: Ending) -> AgentDraft:
         outcome=outcome,
         # The reason of a failure is the exception's text: it stands in `error`, where the gate looks for it.
         reason=None if outcome == "failed" else reason,
-        iterations=result.iterations if result else None,
-        llm_calls=result.llm_calls if result else None,
-        tool_calls=result.tool_calls if result else None,
-        usage=result.usage if result else None,
+        iterations=result.iterations if result else ending.totals.iterations or None,
+        llm_calls=result.llm_calls if result else ending.totals.llm_calls,
+        tool_calls=result.tool_calls if result else ending.totals.tool_calls,
+        usage=ending.usage or (result.usage if result else ending.totals.usage),
         cost=result.cost if result else None,
         parent_task_id=operation.parent_task_id,
     )
@@ -230,7 +261,7 @@ def _iteration(operation: Iteration, ending: Ending) -> IterationDraft:
     return IterationDraft(
         **_common(operation, ending, output),
         number=operation.number,
-        finish_reason=result.finish_reason if result else None,
+        finish_reason=result.finish_reason if result else ending.totals.finish_reason,
     )
 
 
@@ -238,12 +269,14 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
     response = ending.result if isinstance(ending.result, LLMResponse) else None
     # An error of ours keeps what its response said of the call, as an LLMResponse does.
     told = response or (ending.error if isinstance(ending.error, LooopyError) else None)
-    output = messages_content([response.message], ending.capture_content) if response else NO_CONTENT
+    choices = _choices(response)
+    output = messages_content(choices, ending.capture_content) if choices else NO_CONTENT
     tools = snapshot([tool_to_dict(tool) for tool in operation.tools]) if operation.tools else None
     return LLMDraft(
         **_common(operation, ending, output),
         system=(response.system if response else None) or operation.system,
         provider_name=(response.provider_name if response else None) or operation.provider_name,
+        operation=operation.operation,
         request_model=operation.model,
         response_model=response.model if response else None,
         parameters=_parameters(operation),
@@ -263,6 +296,12 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
         answered=response is not None,
         dropped_tool_calls=response.dropped_tool_calls if response else 0,
     )
+
+
+def _choices(response: LLMResponse | None) -> Sequence[Message]:
+    """The messages that came back; none where nothing did."""
+    messages = (response.message, *response.others) if response else ()
+    return [message for message in messages if message != Message("assistant")]
 
 
 def _parameters(operation: LLMCall) -> Mapping[str, Json]:

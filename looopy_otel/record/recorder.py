@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from opentelemetry.context import Context, get_current
@@ -24,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from looopy_otel.core import hooks
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.guard import guard
-from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation
+from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation, Step
 from looopy_otel.core.settings import Capture, Deployment, History
 from looopy_otel.core.snapshot import snapshot
 from looopy_otel.core.types import Json, LLMResponse, MessageLike
@@ -35,11 +36,14 @@ from looopy_otel.record.drafting import (
     Content,
     Ending,
     draft_of,
+    given_content,
     input_content,
     messages_content,
     span_name,
-    value_content,
 )
+from looopy_otel.record.nesting import InnerCall, enclosing_call, suppressed_by_others
+from looopy_otel.record.tally import Tally
+from looopy_otel.record.told import NOTHING_TOLD
 
 HandOver = Callable[[SpanContext, Draft], None]
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -65,9 +69,22 @@ class Recording:
     capture: Capture
     history: History
 
-    def start(self, operation: Operation) -> SpanRecorder:
-        """Opens the span of an operation and makes it current here."""
-        return SpanRecorder(self, operation)
+    def start(
+        self, operation: Operation, *, parent: hooks.Handle | None = None, current: bool = True
+    ) -> hooks.Recorder:
+        """Opens the span of an operation, unless it is a part of an LLM call that is recorded already.
+
+        Args:
+            operation: The operation.
+            parent: What it is a part of; by default what is current here.
+            current: True makes it current here.
+        """
+        outer = parent or hooks.innermost()
+        if suppressed_by_others(operation, get_current()):
+            return hooks.NO_RECORDER
+        if isinstance(operation, LLMCall) and (call := enclosing_call(outer)) is not None and call.contain(operation):
+            return InnerCall(call)
+        return SpanRecorder(self, operation, outer, explicit=parent is not None, current=current)
 
 
 class SpanRecorder:
@@ -77,29 +94,34 @@ class SpanRecorder:
     the span still ends once and the context of the other place is left alone.
     """
 
-    def __init__(self, recording: Recording, operation: Operation) -> None:
+    def __init__(
+        self, recording: Recording, operation: Operation, parent: hooks.Handle | None, *, explicit: bool, current: bool
+    ) -> None:
         self._recording = recording
-        self._operation = operation
+        self.operation = operation
+        self.parent = parent
         self._capture_content = recording.capture != "metadata"
-        self._parent = hooks.innermost()
-        self._root = not recording.ownership.has_own_parent()
+        context = _context_of(parent) if explicit else get_current()
+        self._root = not recording.ownership.has_own_parent(context)
         self._output: Content | None = None
         self._error: BaseException | None = None
-        self._ended = False
+        self.ended = False
+        self._told = NOTHING_TOLD
+        self._left: object = None
+        self._tally = Tally()
         self._conversation: Sequence[MessageLike] = ()
         self._first_chunk: float | None = None
         self._start_time = time.time_ns()
         self._started = time.perf_counter_ns()
-        context = get_current()
         self._span = self._start_span(context)
         # Nobody will see what an unsampled operation was about, so nothing of it is copied.
         self._kept = self._span.is_recording()
         self._input = input_content(operation, self._capture_content) if self._kept else NO_CONTENT
         self._metadata: dict[str, Json] = _metadata(operation) if self._kept else {}
-        self._activation = Activation(self, self._span, context)
+        self._activation = Activation(self, self._span, context, operation) if current else None
 
     def _start_span(self, context: Context) -> Span:
-        recording, operation = self._recording, self._operation
+        recording, operation = self._recording, self.operation
         span = recording.tracer.start_span(
             span_name(operation),
             context,
@@ -128,21 +150,62 @@ class SpanRecorder:
     def revise(self, operation: Operation) -> None:
         """Records another operation than the announced one; identity stays that of the span's start."""
         with guard("record.revise"):
-            self._operation = replace(operation, identity=self._operation.identity)
+            self.operation = replace(operation, identity=self.operation.identity)
             if self._kept:
                 self._input = input_content(operation, self._capture_content)
 
-    def record(self, *, input: object = None, output: object = None, metadata: Mapping[str, Any] | None = None) -> None:
+    def contain(self, inner: LLMCall) -> bool:
+        """Says what comes of an LLM call that starts inside this one.
+
+        Returns:
+            True when this one stays the generation; False when the inner one is, and this one is a step from now on.
+        """
+        operation = self.operation
+        if not isinstance(operation, LLMCall) or operation.inner == "silent":
+            return True
+        if operation.inner == "join":
+            self.join(inner)
+            return True
+        self.operation = Step(name=operation.name, input=operation.input, identity=operation.identity)
+        with guard("record.contain"):
+            self._span.update_name(operation.name)
+        return False
+
+    def join(self, inner: Operation) -> None:
+        """Takes over what a try of this call knows of the request; nothing where the call knows it all by itself."""
+        if isinstance(self.operation, LLMCall) and self.operation.inner == "join" and isinstance(inner, LLMCall):
+            self.revise(replace(inner, inner="join"))
+
+    def leave(self, result: object) -> None:
+        """Keeps what a call inside this one gave, for the case that this one ends without a result."""
+        self._left = result or self._left
+
+    def record(
+        self,
+        *,
+        input: object = None,
+        output: object = None,
+        usage: object = None,
+        response_model: str | None = None,
+        finish_reason: str | None = None,
+        cost: Decimal | float | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Adds facts; what is given replaces what is known, metadata is merged."""
-        if not self._kept:
-            return
         with guard("record.record"):
+            self._told = self._told.with_facts(usage, response_model, finish_reason, cost)
+            if not self._kept:
+                return
             if input is not None:
-                self._input = value_content(input, self._capture_content)
+                self._input = given_content(self.operation, input, self._capture_content, role="user")
             if output is not None:
-                self._output = value_content(output, self._capture_content)
+                self._output = given_content(self.operation, output, self._capture_content, role="assistant")
             for key, value in (metadata or {}).items():
                 self._metadata[str(key)] = snapshot(value)
+
+    def first_chunk(self) -> None:
+        """As `chunk`."""
+        self.chunk()
 
     def fail(self, error: BaseException) -> None:
         """Marks the operation as failed, for code that handles the exception itself."""
@@ -151,12 +214,14 @@ class SpanRecorder:
     def suspend(self) -> None:
         """Steps out: what was current before is current again, until `resume`."""
         with guard("record.suspend"):
-            self._activation.suspend()
+            if self._activation is not None:
+                self._activation.suspend()
 
     def resume(self) -> None:
         """Steps in again, wherever that is."""
         with guard("record.resume"):
-            self._activation.resume()
+            if self._activation is not None:
+                self._activation.resume()
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """Hands the draft over and ends the span; only the first call counts.
@@ -165,22 +230,27 @@ class SpanRecorder:
             result: The operation's result, or with `error` the partial one.
             error: What was raised.
         """
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         end_time = self._start_time + time.perf_counter_ns() - self._started
+        if isinstance(self.operation, LLMCall):
+            result = self._told.of(result or self._left)
+        with guard("record.tally"):
+            self._count(result)
         with guard("record.draft"):
             if self._span.is_recording():
                 self._hand_over(result, error or self._error, end_time)
         with guard("record.restore"):
-            self._activation.restore()
+            if self._activation is not None:
+                self._activation.restore()
         # A foreign processor's failure comes out of `end`.
         with guard("record.end"):
             self._span.end(end_time)
 
     def _hand_over(self, result: object, error: BaseException | None, end_time: int) -> None:
         draft = draft_of(
-            self._operation,
+            self.operation,
             Ending(
                 start_time=self._start_time,
                 end_time=end_time,
@@ -192,6 +262,8 @@ class SpanRecorder:
                 metadata=self._metadata,
                 time_to_first_chunk=self._first_chunk,
                 capture_content=self._capture_content,
+                totals=self._tally.totals,
+                usage=self._told.usage,
             ),
         )
         if draft.error is not None or (isinstance(draft, LLMDraft) and draft.outcome in ("error", "truncated")):
@@ -199,13 +271,27 @@ class SpanRecorder:
             self._span.set_status(Status(StatusCode.ERROR))
         self._recording.hand_over(self._span.get_span_context(), draft)
 
+    def _count(self, result: object) -> None:
+        """Counts this operation where it is a part of: the turn, and the run."""
+        operation, above = self.operation, self.parent
+        while isinstance(above, SpanRecorder):
+            if isinstance(above.operation, AgentRun):
+                if isinstance(operation, AgentRun):
+                    above._tally.absorb(self._tally.totals)
+                else:
+                    above._tally.count(operation, result)
+                return
+            if isinstance(above.operation, Iteration):
+                above._tally.count(operation, result)
+            above = above.parent
+
     def _kept_input(self, result: object) -> Content:
         """The input; with ``history="delta"`` what is new in it, and the whole conversation on the run."""
         if self._recording.history == "full":
             return self._input
         if self._conversation:
             return messages_content(self._conversation, self._capture_content)
-        operation, run = self._operation, self._run_of_turn()
+        operation, run = self.operation, self._run_of_turn()
         if not isinstance(operation, LLMCall) or run is None:
             return self._input
         before, run._conversation = run._conversation, operation.messages
@@ -215,11 +301,23 @@ class SpanRecorder:
 
     def _run_of_turn(self) -> SpanRecorder | None:
         """The recorder of the run that this operation is a direct part of a turn of; a tool's own calls are not."""
-        turn = self._parent
-        if not isinstance(turn, SpanRecorder) or not isinstance(turn._operation, Iteration):
+        turn = self.parent
+        if not isinstance(turn, SpanRecorder) or not isinstance(turn.operation, Iteration):
             return None
-        run = turn._parent
-        return run if isinstance(run, SpanRecorder) and isinstance(run._operation, AgentRun) else None
+        run = turn.parent
+        return run if isinstance(run, SpanRecorder) and isinstance(run.operation, AgentRun) else None
+
+    @property
+    def span(self) -> Span:
+        """The span."""
+        return self._span
+
+
+def _context_of(parent: hooks.Handle | None) -> Context:
+    """The context whose current span is that of `parent`, for those who name it; else the one that is current here."""
+    if isinstance(parent, InnerCall):
+        parent = parent.outer
+    return set_span_in_context(parent.span) if isinstance(parent, SpanRecorder) else get_current()
 
 
 def _continuation(before: Sequence[MessageLike], messages: Sequence[MessageLike]) -> Sequence[MessageLike]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from looopy_otel.core.hooks import Handle, Recorder
 from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation, ToolRun
 
 _current: ContextVar[Recorded | None] = ContextVar("recorded", default=None)
@@ -63,14 +64,14 @@ class RecordingObserver:
         self.all: list[Recorded] = []
         self._numbers = count(1)
 
-    def start(self, operation: Operation) -> Recorded:
-        parent = _current.get()
+    def start(self, operation: Operation, *, parent: Handle | None = None, current: bool = True) -> Recorder:
+        outer = _current.get()
         number = next(self._numbers)
-        trace_id = parent.trace_id if parent else f"{number:032x}"
-        recorded = Recorded(operation, number, parent, asyncio.current_task(), trace_id)
+        trace_id = outer.trace_id if outer else f"{number:032x}"
+        recorded = Recorded(operation, number, outer, asyncio.current_task(), trace_id)
         self.all.append(recorded)
         _current.set(recorded)
-        return recorded
+        return cast("Recorder", recorded)
 
     def of(self, kind: type[O]) -> list[Recorded]:
         return [one for one in self.all if isinstance(one.operation, kind)]

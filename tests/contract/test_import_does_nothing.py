@@ -14,7 +14,7 @@ import json, sys, threading
 print(json.dumps({{
     "threads": threading.active_count(),
     "opentelemetry": sorted(m for m in sys.modules if m.startswith("opentelemetry"))[:3],
-    "command_line": sorted({{"typer", "rich", "click"}} & set(sys.modules)),
+    "command_line": sorted({{"typer", "looopy_otel.cli"}} & set(sys.modules)),
     "prices": "genai_prices" in sys.modules,
 }}))
 """

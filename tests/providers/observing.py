@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from looopy_otel.core.hooks import Handle, Recorder
 from looopy_otel.core.operation import Attempt, LLMCall, Operation
 from looopy_otel.core.types import LLMResponse
 
@@ -72,9 +73,9 @@ class RememberingObserver:
     def __init__(self) -> None:
         self.handles: list[RememberedHandle] = []
 
-    def start(self, operation: Operation) -> RememberedHandle:
+    def start(self, operation: Operation, *, parent: Handle | None = None, current: bool = True) -> Recorder:
         self.handles.append(RememberedHandle(operation))
-        return self.handles[-1]
+        return cast("Recorder", self.handles[-1])
 
     @property
     def only(self) -> RememberedHandle:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from looopy_otel.core import semconv
+from looopy_otel.core.vendors import is_free, vendor_of
 from looopy_otel.providers import Reply
-from looopy_otel.providers.models import is_free, vendor_of
 from tests.providers.conftest import Connect, Serve
 from tests.providers.observing import RememberingObserver
 

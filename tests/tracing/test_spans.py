@@ -161,7 +161,9 @@ def test_nothing_is_announced_while_suppressed(recorded: Recorded) -> None:
 
 
 class BrokenObserver:
-    def start(self, operation: Operation) -> hooks.Handle:
+    def start(
+        self, operation: Operation, *, parent: hooks.Handle | None = None, current: bool = True
+    ) -> hooks.Recorder:
         raise RuntimeError("broken")
 
 

@@ -19,6 +19,12 @@ class MissingExtraError(LooopyError, ImportError):
     """An optional package is not installed. The message says how to install it."""
 
 
+class StreamTruncated(LooopyError):
+    """A client's stream ended without a finish reason. It stands on the span only; the caller sees what the SDK does."""
+
+    truncated = True
+
+
 class StoreError(LooopyError):
     """The local store cannot be read or written, or a trace cannot be told. The message says what to do."""
 

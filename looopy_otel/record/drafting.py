@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
@@ -22,6 +21,7 @@ from looopy_otel.core.errors import LooopyError
 from looopy_otel.core.identity import Identity
 from looopy_otel.core.messages import tool_to_dict
 from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
+from looopy_otel.core.outcome import INTERRUPTIONS, outcome_of
 from looopy_otel.core.semconv import SPAN_AGENT, SPAN_ATTEMPT, SPAN_ITERATION, SPAN_LLM, SPAN_TOOL
 from looopy_otel.core.snapshot import shape_of, snapshot, snapshot_messages, text_of
 from looopy_otel.core.types import (
@@ -45,7 +45,6 @@ _SPAN_NAMES: Mapping[type[Operation], str] = {
     ToolRun: SPAN_TOOL,
     Attempt: SPAN_ATTEMPT,
 }
-CANCELLATIONS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 def span_name(operation: Operation) -> str:
@@ -199,7 +198,7 @@ def draft_of(operation: Operation, ending: Ending) -> Draft:
 
 def failure_of(error: BaseException | None) -> Failure | None:
     """The failure that an exception stands for; None for an interruption, which is no failure."""
-    if error is None or isinstance(error, (*CANCELLATIONS, GeneratorExit)):
+    if error is None or isinstance(error, INTERRUPTIONS):
         return None
     return Failure(type=_type_of(error), message=text_of(error))
 
@@ -316,14 +315,7 @@ def _parameters(operation: LLMCall) -> Mapping[str, Json]:
 def _call_outcome(response: LLMResponse | None, error: BaseException | None) -> CallOutcome:
     if response is not None and response.outcome != "completed":
         return response.outcome
-    if error is None:
-        return "completed"
-    if isinstance(error, GeneratorExit):
-        return "abandoned"
-    if isinstance(error, CANCELLATIONS):
-        return "cancelled"
-    # A stream that broke off before anything came has no partial response to say so.
-    return "truncated" if getattr(error, "truncated", False) is True else "error"
+    return outcome_of(error)
 
 
 def _tool(operation: ToolRun, ending: Ending) -> ToolDraft:

@@ -20,7 +20,7 @@ class MissingExtraError(LooopyError, ImportError):
 
 
 class StreamTruncated(LooopyError):
-    """A client's stream ended without a finish reason. It stands on the span only; the caller sees what the SDK does."""
+    """A client's stream ended without a finish reason. It stands on the span only."""
 
     truncated = True
 

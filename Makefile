@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python chooses the interpreter, TESTS="tests/contract -x" the tests.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format clean
+.PHONY: demo test test-sdks lint format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,9 +22,9 @@ endef
 export NO_PYTHON
 
 ifdef UV
-INSTALL = "$(UV)" pip install --quiet --python $(BIN)/python
+INSTALL = "$(UV)" pip install --quiet --python $(@D)/bin/python
 else
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
 endif
 
 DEV_REQUIREMENTS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
@@ -36,6 +36,13 @@ demo: $(VENV)/.installed-runtime
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
 
+# The same behaviour with the oldest SDKs that are supported, and with those that do not fit beside the newest ones.
+SDK_SETS := $(filter-out newest,$(notdir $(basename $(wildcard tests/sdks/*.txt))))
+test-sdks: $(SDK_SETS:%=test-sdks-%)
+
+test-sdks-%: $(VENV)-%/.installed
+	LOOOPY_OTEL_SDKS=$* $(VENV)-$*/bin/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests/instrument)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,7 +53,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(VENV)-* .pytest_cache .ruff_cache .hypothesis dist
 
 $(BIN)/python:
 	@"$(or $(PYTHON),false)" $(RUNS) 2>/dev/null || { printf '%s\n' "$$NO_PYTHON" >&2; exit 1; }
@@ -57,7 +64,14 @@ $(VENV)/.installed-runtime: pyproject.toml $(BIN)/python
 	@touch $@
 
 # The pip of a fresh Python 3.11 does not know dependency groups; tomllib reads them for it.
-$(VENV)/.installed-dev: $(VENV)/.installed-runtime
+$(VENV)/.installed-dev: $(VENV)/.installed-runtime tests/sdks/newest.txt
 	$(BIN)/python -c '$(DEV_REQUIREMENTS)' > $(VENV)/dev-requirements.txt
-	$(INSTALL) --requirement $(VENV)/dev-requirements.txt
+	$(INSTALL) --requirement $(VENV)/dev-requirements.txt --requirement tests/sdks/newest.txt
+	@touch $@
+
+$(VENV)-%/.installed: pyproject.toml tests/sdks/%.txt
+	@"$(or $(PYTHON),false)" $(RUNS) 2>/dev/null || { printf '%s\n' "$$NO_PYTHON" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(@D)
+	$(@D)/bin/python -c '$(DEV_REQUIREMENTS)' > $(@D)/dev-requirements.txt
+	$(INSTALL) --editable . --requirement $(@D)/dev-requirements.txt --requirement tests/sdks/$*.txt
 	@touch $@

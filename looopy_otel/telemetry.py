@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from importlib.metadata import version as distribution_version
 from types import TracebackType
 from typing import Any, Literal
 from uuid import uuid4
 
 from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import (
     TELEMETRY_SDK_LANGUAGE,
     TELEMETRY_SDK_NAME,
@@ -30,23 +34,30 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from looopy_otel.core import hooks
 from looopy_otel.core.config import library_version, resolve
 from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.endpoint import langfuse_project
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
-from looopy_otel.core.settings import Capture, CustomDestination, Dialect, History, Options, Settings
+from looopy_otel.core.settings import Capture, CustomDestination, Dialect, History, HTTPDestination, Options, Settings
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import DestinationStats, FlushResult, Stats
 from looopy_otel.export.build import build_destination
+from looopy_otel.export.metrics import Metering, opened_endpoint
 from looopy_otel.export.processor import DraftProcessor
+from looopy_otel.export.prometheus import PullEndpoint
 from looopy_otel.export.sampler import build_sampler
 from looopy_otel.export.worker import Worker
 from looopy_otel.instrument.observer import TracingObserver
 from looopy_otel.mapping.identity import identity_attributes
 from looopy_otel.mapping.render import is_own, render
 from looopy_otel.pricing.cost import priced
+from looopy_otel.pricing.in_force import drop_prices, use_prices
+from looopy_otel.pricing.price_list import PriceList
 from looopy_otel.privacy.gate import Gate
 from looopy_otel.record.context import Ownership
+from looopy_otel.record.metric_runs import ActiveRuns
+from looopy_otel.record.metrics import Measurements
 from looopy_otel.record.recorder import Recording
 
 SCOPE = "looopy_otel"
@@ -54,6 +65,8 @@ SCOPE = "looopy_otel"
 
 ExporterName = Literal["auto", "langfuse", "otlp", "local", "console", "none"]
 Exporters = str | SpanExporter | Sequence[str | SpanExporter]
+Prices = Mapping[str, Mapping[str, float | Decimal | str]] | str | os.PathLike[str]
+Metrics = str | MetricReader | Sequence[str | MetricReader]
 
 _lock = threading.RLock()
 _active: Telemetry | None = None
@@ -76,6 +89,8 @@ def configure(
     langfuse_base_url: str | None = None,
     database: str | os.PathLike[str] | None = None,
     spool_directory: str | os.PathLike[str] | None = None,
+    metrics: Metrics | None = None,
+    prices: Prices | None = None,
 ) -> Telemetry:
     """Turns tracing on. Every agent loop and provider, made before or after, is traced from here on.
 
@@ -102,12 +117,21 @@ def configure(
         langfuse_base_url: ``LANGFUSE_BASE_URL`` or ``LANGFUSE_HOST``.
         database: The local store's file (``LOOOPY_OTEL_DB``).
         spool_directory: Where batches wait for a backend (``LOOOPY_OTEL_SPOOL_DIR``).
+        metrics: ``"otlp"`` pushes metrics to the collector (``OTEL_EXPORTER_OTLP_METRICS_ENDPOINT``, else
+            `otlp_endpoint`; never to Langfuse), ``"prometheus"`` offers them at
+            ``OTEL_EXPORTER_PROMETHEUS_HOST``/``PORT`` (default ``localhost:9464``); or a `MetricReader`, a list of
+            these, or ``"none"``. Default ``"auto"``: OTLP when an endpoint that is no Langfuse is set, else none
+            (``LOOOPY_OTEL_METRICS``, ``OTEL_METRICS_EXPORTER``).
+        prices: What models cost that the price table does not know, or that cost you something else: USD per million
+            tokens by model (or pattern) and part, such as ``{"my-model": {"input": 2.5, "output": 10}}``, or the path
+            of a JSON or TOML file that says so (``LOOOPY_OTEL_PRICES``).
 
     Returns:
         The handle; also a context manager that shuts down at the end.
 
     Raises:
         ConfigurationError: Naming every setting that is wrong.
+        MissingExtraError: If a setting needs a package that is not installed.
     """
     options = Options(
         service_name=service_name,
@@ -125,6 +149,8 @@ def configure(
         langfuse_base_url=langfuse_base_url,
         database=database,
         spool_directory=spool_directory,
+        metrics=metrics,
+        prices=prices,
     )
     return _activate(resolve(options))
 
@@ -132,11 +158,18 @@ def configure(
 def _activate(settings: Settings) -> Telemetry:
     global _active
     with _lock:
+        endpoint = None if settings.disabled else opened_endpoint(settings.metrics)
         if _active is None:
             atexit.register(_at_exit)
         else:
             _active.shutdown()
-        _active = Telemetry(settings)
+        try:
+            _active = Telemetry(settings, endpoint)
+        except BaseException:
+            if endpoint is not None:
+                endpoint.close()
+            raise
+        _at_exit_of_worker()
         return _active
 
 
@@ -145,19 +178,42 @@ def _at_exit() -> None:
         _active.shutdown()
 
 
+def _at_exit_of_worker() -> None:
+    """Has a process that `multiprocessing` started shut down as well; it ends without the handlers of `atexit`."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=0)
+
+
 class Telemetry:
     """One running configuration; made by `configure()`.
 
     Args:
         settings: The resolved settings.
+        endpoint: Where Prometheus asks for metrics, listening already; or None.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, endpoint: PullEndpoint | None = None) -> None:
         self._settings = settings
-        self._pipeline = None if settings.disabled else _Pipeline(settings)
+        self._prices = PriceList(settings.prices)
+        self._pipeline: _Pipeline | None = None
+        if not settings.disabled:
+            self._pipeline = _Pipeline(settings, self._prices, endpoint, self.stats)
+        # Also where nothing is traced: budgets ask what a call costs.
+        use_prices(self._prices)
         self._closed = False
         self._reset()
         reset_after_fork(self._reset)
+        reset_after_fork(self._in_child)
+
+    def _in_child(self) -> None:
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            # What is registered now is forgotten when the worker begins, right before it calls this.
+            util.register_after_fork(self, Telemetry._begin_worker)
+
+    def _begin_worker(self) -> None:
+        _at_exit_of_worker()
 
     def _reset(self) -> None:
         self._reported: Counter[str] = Counter()
@@ -216,6 +272,7 @@ class Telemetry:
             As `flush`.
         """
         with _lock:
+            drop_prices(self._prices)
             if not self._closed and self._pipeline is not None:
                 self._closed = True
                 with guard("telemetry.shutdown"):
@@ -245,11 +302,15 @@ class Telemetry:
 class _Pipeline:
     """The parts of one configuration, wired."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, prices: PriceList, endpoint: PullEndpoint | None, stats: Callable[[], Stats]
+    ) -> None:
         self._settings = settings
         resource = _resource(settings)
-        self._ownership = Ownership(resource)
-        self.worker = _worker(settings)
+        runs = ActiveRuns()
+        metering = _metering(settings, resource, endpoint, runs, stats) if settings.metrics else None
+        self._ownership = Ownership(resource, _langfuse_projects(settings))
+        self.worker = _worker(settings, prices, metering)
         self._processor = DraftProcessor(self.worker, delay=settings.export_delay, stamp=self._stamp)
         self.provider = TracerProvider(
             sampler=build_sampler(settings.sampler, settings.sampler_argument, self._ownership.has_own_parent),
@@ -266,6 +327,7 @@ class _Pipeline:
                 deployment=settings.deployment,
                 capture=settings.capture,
                 history=settings.history,
+                runs=None if metering is None else runs,
             )
         )
         hooks.install(self._observer)
@@ -275,7 +337,7 @@ class _Pipeline:
         scope = span.instrumentation_scope
         if scope is not None and scope.name == SCOPE:
             return
-        root = not self._ownership.has_own_parent(parent_context)
+        root = self._ownership.is_root(parent_context)
         span.set_attributes(identity_attributes(current_identity(), self._settings.deployment, root=root))
 
     def flush(self, timeout: float) -> None:
@@ -293,6 +355,12 @@ class _Pipeline:
 
     def destination_stats(self) -> tuple[DestinationStats, ...]:
         return tuple(destination.stats() for destination in self.worker.destinations)
+
+
+def _langfuse_projects(settings: Settings) -> frozenset[str]:
+    """The public keys of the Langfuse projects that spans are sent to."""
+    places = [one for one in settings.destinations if isinstance(one, HTTPDestination)]
+    return frozenset(key for one in places if (key := langfuse_project(one.endpoint, one.headers)))
 
 
 def _milliseconds(seconds: float) -> int:
@@ -323,11 +391,30 @@ def _no_limits() -> SpanLimits:
     return SpanLimits(unset, unset, unset, unset, unset, unset, unset, unset)
 
 
-def _worker(settings: Settings) -> Worker:
+def _metering(
+    settings: Settings,
+    resource: Resource,
+    endpoint: PullEndpoint | None,
+    runs: ActiveRuns,
+    stats: Callable[[], Stats],
+) -> Metering:
+    def instruments(meter: Meter) -> Measurements:
+        return Measurements(
+            meter,
+            environment=settings.deployment.environment,
+            label_values=settings.metric_label_values,
+            runs=runs,
+            stats=stats,
+        )
+
+    return Metering(settings, resource, endpoint, instruments)
+
+
+def _worker(settings: Settings, prices: PriceList, metering: Metering | None) -> Worker:
     gate = Gate(settings.capture)
 
     def price(draft: Draft) -> Draft:
-        return priced(draft) if isinstance(draft, LLMDraft) else draft
+        return priced(draft, prices) if isinstance(draft, LLMDraft) else draft
 
     def rendered(draft: Draft, dialects: Sequence[Dialect]) -> dict[str, Any]:
         return dict(render(draft, settings.deployment, dialects))
@@ -345,4 +432,5 @@ def _worker(settings: Settings) -> Worker:
             build_destination(destination, settings.spool_directory)
             for destination in sorted(settings.destinations, key=lambda one: isinstance(one, CustomDestination))
         ],
+        metering=metering,
     )

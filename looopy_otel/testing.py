@@ -89,7 +89,10 @@ def capture_spans(
     before, guard.raising = guard.raising, True
     try:
         with configure(
-            exporters=exporter, capture=capture, dialects={type(exporter).__name__: tuple(dialects)}
+            exporters=exporter,
+            capture=capture,
+            dialects={type(exporter).__name__: tuple(dialects)},
+            metrics="none",
         ) as telemetry:
             yield CapturedSpans(telemetry, exporter)
     finally:

@@ -64,3 +64,13 @@ def no_observer_left() -> Iterator[None]:
     if left is not None:
         hooks.remove(left)
         pytest.fail(f"the test left an observer installed: {left!r}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_current() -> Iterator[None]:
+    """Fails a test after which an operation is still the current one, and makes none current."""
+    yield
+    left = hooks.innermost()
+    if left is not None:
+        hooks.set_innermost(None)
+        pytest.fail(f"the test left an operation current: {left!r}")

@@ -27,6 +27,7 @@ from looopy_otel.agent.events import (
     ToolStartEvent,
 )
 from looopy_otel.agent.loop import AgentLoop
+from looopy_otel.agent.retry import Retry
 from looopy_otel.agent.sqlite_state import SQLiteStateStore
 from looopy_otel.agent.state import Checkpoint, InMemoryStateStore, StateStore
 from looopy_otel.agent.stream import AgentStream
@@ -76,6 +77,7 @@ __all__ = (
     "MiddlewareResultError",
     "Operation",
     "ProviderProtocolError",
+    "Retry",
     "SQLiteStateStore",
     "StateStore",
     "StatusUpdateEvent",

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import string
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from looopy_otel.core.messages import message_to_dict
 from looopy_otel.core.types import Message, MessageLike
-
-_ALPHABET = string.ascii_lowercase + string.digits
-
-
-def new_task_id() -> str:
-    """A task id such as ``task_1730000000000_k3x9ab2c``: milliseconds since 1970 and eight random characters."""
-    return f"task_{time.time_ns() // 1_000_000}_{''.join(secrets.choice(_ALPHABET) for _ in range(8))}"
 
 
 def opening_messages(prompt: Any, system_prompt: str | None) -> tuple[MessageLike, ...]:

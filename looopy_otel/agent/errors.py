@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import ClassVar
 
 from looopy_otel.core.errors import LooopyError
+from looopy_otel.core.types import RunOutcome
 
 
 class BudgetExceededError(LooopyError):
@@ -14,7 +16,10 @@ class BudgetExceededError(LooopyError):
         limit: The limit's name, such as ``max_cost_usd``.
         allowed: The limit: USD, tokens, calls or seconds; None for a cost that must be known and is not.
         used: What was used when the next call was refused, in the same unit.
+        run_outcome: The outcome of a run that ends with it.
     """
+
+    run_outcome: ClassVar[RunOutcome] = "budget_exceeded"
 
     def __init__(self, message: str, *, limit: str, allowed: Decimal | None, used: Decimal | None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What a run has used so far. The ledger of a sub-agent's run adds to that of the run above it."""
+"""What a run has used so far. A sub-agent's run adds to the run above it, any run to the accounts of its budgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from looopy_otel.core.usage import Usage
 
@@ -22,8 +22,12 @@ class Limit(Protocol):
         ...
 
 
+MOST_MODELS: Final = 100
+"""How many models without a price an account remembers by name."""
+
+
 class Ledger:
-    """The account of one run, sub-agents included.
+    """The account of one run, sub-agents included; or of all that one budget counts together.
 
     Attributes:
         usage: Tokens of all LLM calls together; None when none reported any.
@@ -33,6 +37,7 @@ class Ledger:
         unpriced_models: Models of the calls whose cost is unknown.
         limits: Who is asked before each call.
         parent: The ledger of the run above, or None.
+        accounts: Further ledgers that this one adds to: those of a session, or of an agent.
     """
 
     # One lock for all: a call is asked for and counted in its own ledger and in those above at one moment, also when
@@ -47,12 +52,18 @@ class Ledger:
         self.unpriced_models: list[str] = []
         self.limits: list[Limit] = []
         self.parent = parent
+        self.accounts: list[Ledger] = []
         self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._started
+
+    def add_to(self, account: Ledger) -> None:
+        """Has an account count what happens here from now on."""
+        with self._lock:
+            self.accounts.append(account)
 
     def admit(self, kind: CallKind) -> None:
         """Counts a call that is about to be made, here and above.
@@ -61,10 +72,11 @@ class Ledger:
             BudgetExceededError: If a limit, here or above, refuses it; then it is not counted.
         """
         with self._lock:
-            for ledger in self._upwards():
+            ledgers = list(self._upwards())
+            for ledger in ledgers:
                 for limit in ledger.limits:
                     limit.check(ledger, kind)
-            for ledger in self._upwards():
+            for ledger in ledgers:
                 ledger.llm_calls += kind == "LLM"
                 ledger.tool_calls += kind == "tool"
 
@@ -83,13 +95,18 @@ class Ledger:
             self.usage = usage if self.usage is None else self.usage + usage
         if cost is not None:
             self.cost = cost if self.cost is None else self.cost + cost
-        elif model not in self.unpriced_models:
+        elif model not in self.unpriced_models and len(self.unpriced_models) < MOST_MODELS:
             self.unpriced_models.append(model)
 
     def _upwards(self) -> Iterator[Ledger]:
+        """This one, those above, and the accounts of all of them: each once, whoever shares it."""
+        seen: set[int] = set()
         ledger: Ledger | None = self
         while ledger is not None:
-            yield ledger
+            for one in (ledger, *ledger.accounts):
+                if id(one) not in seen:
+                    seen.add(id(one))
+                    yield one
             ledger = ledger.parent
 
 

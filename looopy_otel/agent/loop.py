@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 from looopy_otel.agent.agent_work import AgentWork
 from looopy_otel.agent.artifacts import ArtifactStore
 from looopy_otel.agent.blueprint import Blueprint, Request
-from looopy_otel.agent.conversation import new_task_id, opening_messages
+from looopy_otel.agent.conversation import opening_messages
 from looopy_otel.agent.events import Detail
 from looopy_otel.agent.loop_arguments import check_run, problems_of_loop
 from looopy_otel.agent.run import Run
@@ -20,7 +20,7 @@ from looopy_otel.agent.toolbox import Toolbox
 from looopy_otel.agent.tools import ToolProvider
 from looopy_otel.core.background import run_blocking
 from looopy_otel.core.errors import ConfigurationError
-from looopy_otel.core.identity import current_identity
+from looopy_otel.core.identity import current_identity, new_task_id
 from looopy_otel.core.operation import Middleware
 from looopy_otel.core.types import AgentResult, LLMProvider, MessageLike
 

@@ -13,7 +13,7 @@ from looopy_otel.agent.blueprint import RunScope
 from looopy_otel.agent.conversation import text_of
 from looopy_otel.agent.errors import ProviderProtocolError
 from looopy_otel.agent.events import ContentCompleteEvent, LLMUsageEvent
-from looopy_otel.agent.pricing import price_of
+from looopy_otel.agent.pricing import price_at_once, price_of
 from looopy_otel.core.hooks import NO_HANDLE, Handle, announce
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.operation import LLMCall
@@ -107,7 +107,7 @@ async def _call(scope: RunScope, operation: LLMCall, wanted: Mapping[str, Any]) 
         partial = gathered.partial(_outcome(error))
         handle.end(partial, error=error)
         if partial is not None and partial.usage is not None:
-            scope.ledger.add(operation.model, partial.usage, partial.cost)
+            scope.ledger.add(partial.model or operation.model, partial.usage, price_at_once(operation, partial))
         raise
     handle.end(response)
     cost = await price_of(operation, response)

@@ -1,4 +1,4 @@
-"""What a call cost: as the provider says, else by the price table."""
+"""What a call cost: as the provider says, else by the user's prices, else by the price table."""
 
 from __future__ import annotations
 
@@ -15,21 +15,34 @@ _table_loaded = threading.Event()
 
 async def price_of(operation: LLMCall, response: LLMResponse) -> Decimal | None:
     """USD of one call, or None when unknown."""
-    if response.cost is not None and response.cost > 0:
-        return response.cost
+    if _says_its_cost(response) or _table_loaded.is_set():
+        return price_at_once(operation, response)
     cost: Decimal | None = None
     with guard("agent.price"):
-        if _table_loaded.is_set():
-            cost = _look_up(operation, response)
-        else:
-            # The first look-up reads the price table, which would hold up every other run on this event loop.
-            cost = await asyncio.to_thread(_look_up, operation, response)
-            _table_loaded.set()
+        # The first look-up reads the price table, which would hold up every other run on this event loop.
+        cost = await asyncio.to_thread(_look_up, operation, response)
+        _table_loaded.set()
     return cost
 
 
+def price_at_once(operation: LLMCall, response: LLMResponse) -> Decimal | None:
+    """USD of one call, or None when it is unknown or could not be told without reading the price table first."""
+    if _says_its_cost(response):
+        return response.cost
+    cost: Decimal | None = None
+    if _table_loaded.is_set():
+        with guard("agent.price"):
+            cost = _look_up(operation, response)
+    return cost
+
+
+def _says_its_cost(response: LLMResponse) -> bool:
+    return response.cost is not None and response.cost.is_finite() and response.cost > 0
+
+
 def _look_up(operation: LLMCall, response: LLMResponse) -> Decimal | None:
-    from looopy_otel.pricing.cost import cost_of
+    from looopy_otel.pricing.cost import cost_of, text_parameter
+    from looopy_otel.pricing.in_force import prices_in_force
 
     cost = cost_of(
         response.usage,
@@ -37,5 +50,8 @@ def _look_up(operation: LLMCall, response: LLMResponse) -> Decimal | None:
         response_model=response.model,
         system=response.system or operation.system,
         reported=response.cost,
+        service_tier=response.service_tier or text_parameter(operation.parameters, "service_tier"),
+        speed=text_parameter(operation.parameters, "speed"),
+        prices=prices_in_force(),
     )
     return None if cost is None else cost.total

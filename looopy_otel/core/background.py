@@ -163,8 +163,20 @@ def run_blocking(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Raises:
         BaseException: What the coroutine raised; what interrupted the wait, once the coroutine is cancelled.
     """
+    with begun(work) as call:
+        return call.outcome.result()
+
+
+@contextmanager
+def begun(work: Callable[[], Coroutine[Any, Any, T]]) -> Generator[BlockingCall[T]]:
+    """Begins a coroutine on a background loop; as `run_blocking`, for those who do more than wait inside.
+
+    When the block is left by an exception, the coroutine is cancelled; else it goes on.
+    """
     with waiting():
-        return _finished(_Call(work, _threads.free().loop))
+        call = BlockingCall(work, _threads.free().loop)
+        with call.attended():
+            yield call
 
 
 def run_on_every_loop(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -176,36 +188,59 @@ def run_on_every_loop(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
     with waiting():
         for thread in _threads.alive():
             if thread.answers():
-                _finished(_Call(work, thread.loop))
+                call = BlockingCall(work, thread.loop)
+                with call.attended():
+                    call.outcome.result()
 
 
-class _Call(Generic[T]):
+class BlockingCall(Generic[T]):
     """Work that a thread waits for, and the work inside it that other threads wait for.
 
     A loop that is blocked cannot hear that its work is cancelled; so the work that it waits for is cancelled, too.
+
+    Attributes:
+        outcome: What comes of the work.
+        loop: Where it runs.
     """
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> None:
         self.outcome: Future[T] = Future()
         self.outer = _current_call.get()
-        self.inner: set[_Call[Any]] = set()
+        self.inner: set[BlockingCall[Any]] = set()
         self.cancelled = False
         self._work = work
-        self._loop = loop
+        self.loop = loop
         self._task: asyncio.Task[T] | None = None
 
-    def start(self) -> None:
-        self._loop.call_soon_threadsafe(self._begin)
+    @contextmanager
+    def attended(self) -> Generator[None]:
+        """Starts the work; an exception in the block cancels it, as does the end of the work that this is a part of."""
+        if self.outer is not None:
+            self.outer.inner.add(self)
+        try:
+            if self.outer is not None and self.outer.cancelled:
+                raise asyncio.CancelledError
+            self.loop.call_soon_threadsafe(self._begin)
+            yield
+        except BaseException:
+            if not self.outcome.done():
+                self.cancel()
+                wait([self.outcome], GRACE)
+            raise
+        finally:
+            if self.outer is not None:
+                self.outer.inner.discard(self)
 
     def cancel(self) -> None:
+        """Cancels the work, and what it waits for; from any thread."""
         self.cancelled = True
         with suppress(RuntimeError):  # The loop is closed, and its tasks are cancelled.
-            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            self.loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
         for call in list(self.inner):
             call.cancel()
 
     def _begin(self) -> None:
-        self._task = self._loop.create_task(self._perform(), name="looopy-otel-blocking")
+        self._task = self.loop.create_task(self._perform(), name="looopy-otel-blocking")
         self._task.add_done_callback(self._settle)
         if self.cancelled:
             self._task.cancel()
@@ -223,23 +258,4 @@ class _Call(Generic[T]):
             self.outcome.set_result(task.result())
 
 
-_current_call: ContextVar[_Call[Any] | None] = ContextVar("looopy_otel_blocking_call", default=None)
-
-
-def _finished(call: _Call[T]) -> T:
-    outer = call.outer
-    if outer is not None:
-        outer.inner.add(call)
-    try:
-        if outer is not None and outer.cancelled:
-            raise asyncio.CancelledError
-        call.start()
-        return call.outcome.result()
-    except BaseException:
-        if not call.outcome.done():
-            call.cancel()
-            wait([call.outcome], GRACE)
-        raise
-    finally:
-        if outer is not None:
-            outer.inner.discard(call)
+_current_call: ContextVar[BlockingCall[Any] | None] = ContextVar("looopy_otel_blocking_call", default=None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeAlias, cast, get_args
-from urllib.parse import unquote
+from typing import cast, get_args
 
 from platformdirs import user_data_path, user_state_path
 
@@ -17,13 +17,16 @@ from looopy_otel.core.endpoint import (
     LANGFUSE_OTLP_PATH,
     TRACES_PATH,
     credentials_moved,
-    header_problem,
     is_langfuse,
     same_place_key,
-    url_problem,
     with_traces_path,
 )
+from looopy_otel.core.environment import Environment, EnvironmentReader
 from looopy_otel.core.errors import ConfigurationError
+from looopy_otel.core.metrics_config import MetricsResolution
+from looopy_otel.core.model_price import ModelPrice
+from looopy_otel.core.otlp_config import OTLPVariables
+from looopy_otel.core.prices_config import PricesResolution
 from looopy_otel.core.semconv import (
     DEPLOYMENT_ENVIRONMENT,
     DEPLOYMENT_ENVIRONMENT_OLD,
@@ -39,14 +42,13 @@ from looopy_otel.core.settings import (
     Deployment,
     Destination,
     Dialect,
+    ExemplarFilter,
     History,
     HTTPDestination,
     LocalDestination,
     Options,
     Settings,
 )
-
-Environment: TypeAlias = Mapping[str, str]
 
 DEFAULT_LANGFUSE_URL = "https://cloud.langfuse.com"
 DEFAULT_OTLP_ENDPOINT = "http://localhost:4318"
@@ -109,6 +111,24 @@ def litellm_environment(environ: Environment | None = None) -> tuple[str, str | 
     return environ.get("LITELLM_URL") or DEFAULT_LITELLM_URL, environ.get("LITELLM_API_KEY") or None
 
 
+def prices_of_environment(environ: Environment | None = None) -> tuple[ModelPrice, ...]:
+    """The prices in the file that ``LOOOPY_OTEL_PRICES`` names; none where it names none.
+
+    Raises:
+        ConfigurationError: Naming everything that is wrong in it.
+    """
+    reader = EnvironmentReader(os.environ if environ is None else environ)
+    prices = PricesResolution(None, reader).prices()
+    if reader.problems:
+        raise configuration_error(reader.problems)
+    return prices
+
+
+def configuration_error(problems: Sequence[str]) -> ConfigurationError:
+    """The one error that names every problem."""
+    return ConfigurationError("looopy-otel is not configured rightly:\n- " + "\n- ".join(problems))
+
+
 def library_version() -> str:
     """The installed version of looopy-otel."""
     try:
@@ -123,23 +143,23 @@ class _Resolution:
     def __init__(self, options: Options, environ: Environment) -> None:
         self._options = options
         self._environ = environ
-        self._problems: list[str] = []
+        self._reader = EnvironmentReader(environ)
 
     def settings(self) -> Settings:
         self._check_types()
-        resource = self._pairs("OTEL_RESOURCE_ATTRIBUTES")
+        resource = self._reader.pairs("OTEL_RESOURCE_ATTRIBUTES")
         options = self._options
         settings = Settings(
             service_name=options.service_name
-            or self._text("OTEL_SERVICE_NAME")
+            or self._reader.text("OTEL_SERVICE_NAME")
             or resource.get(SERVICE_NAME)
             or "looopy-agent",
             deployment=Deployment(
                 environment=options.environment
-                or self._text("LANGFUSE_TRACING_ENVIRONMENT")
+                or self._reader.text("LANGFUSE_TRACING_ENVIRONMENT")
                 or resource.get(DEPLOYMENT_ENVIRONMENT)
                 or resource.get(DEPLOYMENT_ENVIRONMENT_OLD),
-                release=options.release or self._text("LANGFUSE_RELEASE"),
+                release=options.release or self._reader.text("LANGFUSE_RELEASE"),
                 version=options.service_version or resource.get(SERVICE_VERSION),
             ),
             resource_attributes=resource,
@@ -148,11 +168,18 @@ class _Resolution:
             history=cast("History", self._choice("history", "LOOOPY_OTEL_HISTORY", get_args(History), "full")),
             spool_directory=self._spool_directory(),
             sampler=self._choice("", "OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),
-            sampler_argument=self._number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0),
-            disabled=(self._text("OTEL_SDK_DISABLED") or "").lower() == "true",
-            export_delay=self._number("LOOOPY_OTEL_EXPORT_DELAY", 1.0, 0.01, 3600.0),
+            sampler_argument=self._reader.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0),
+            disabled=(self._reader.text("OTEL_SDK_DISABLED") or "").lower() == "true",
+            export_delay=self._reader.number("LOOOPY_OTEL_EXPORT_DELAY", 1.0, 0.01, 3600.0),
+            metrics=MetricsResolution(options, self._reader).destinations(),
+            prices=PricesResolution(options.prices, self._reader).prices(),
+            metric_label_values=self._reader.whole_number("LOOOPY_OTEL_METRIC_LABEL_VALUES", 100, 1, 10_000),
+            exemplar_filter=cast(
+                "ExemplarFilter",
+                self._reader.choice("OTEL_METRICS_EXEMPLAR_FILTER", get_args(ExemplarFilter), "trace_based"),
+            ),
         )
-        if self._problems:
+        if self._reader.problems:
             raise self._error()
         return settings
 
@@ -160,78 +187,47 @@ class _Resolution:
         for name in _TEXT_OPTIONS:
             value = getattr(self._options, name)
             if value is not None and not isinstance(value, str):
-                self._problems.append(f"{name}={value!r}: must be text")
+                self._reader.problems.append(f"{name}={value!r}: must be text")
         for name in ("dialects", "otlp_headers"):
             value = getattr(self._options, name)
             if value is not None and not isinstance(value, Mapping):
                 shown = "" if name == "otlp_headers" else f"={value!r}"
-                self._problems.append(f"{name}{shown}: must be a mapping, such as {_MAPPING_EXAMPLES[name]}")
-        if self._problems:
+                self._reader.problems.append(f"{name}{shown}: must be a mapping, such as {_MAPPING_EXAMPLES[name]}")
+        if self._reader.problems:
             raise self._error()
 
     def _error(self) -> ConfigurationError:
-        return ConfigurationError("looopy-otel is not configured rightly:\n- " + "\n- ".join(self._problems))
-
-    def _text(self, name: str) -> str | None:
-        return self._environ.get(name, "").strip() or None
+        return configuration_error(self._reader.problems)
 
     def _choice(self, option: str, variable: str, allowed: Sequence[str], default: str) -> str:
         said = getattr(self._options, option) if option else None
-        value, source = (said, option) if said is not None else (self._text(variable), variable)
-        if value is None:
-            return default
-        if not isinstance(value, str) or value.lower() not in allowed:
-            self._problems.append(f"{source}={value!r}: must be one of {', '.join(allowed)}")
-            return default
-        return value.lower()
-
-    def _number(self, variable: str, default: float, least: float, most: float) -> float:
-        text = self._text(variable)
-        if text is None:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            self._problems.append(f"{variable}={text!r}: must be a number from {least:g} to {most:g}")
-            return default
-        return value
-
-    def _pairs(self, variable: str) -> dict[str, str]:
-        pairs: dict[str, str] = {}
-        for item in filter(None, (part.strip() for part in (self._text(variable) or "").split(","))):
-            key, separator, value = item.partition("=")
-            if not separator or not key.strip():
-                shown = "…" if "HEADERS" in variable else repr(item)
-                self._problems.append(f"{variable}: {shown} is not of the form key=value")
-                continue
-            pairs[unquote(key.strip())] = unquote(value.strip())
-        return pairs
+        if said is None:
+            return self._reader.choice(variable, allowed, default)
+        return self._reader.chosen(said, option, allowed, default)
 
     def _capture(self) -> Capture:
-        standard = self._text("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+        standard = self._reader.text("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
         default: Capture = "redacted"
         if standard is not None:
             if standard.lower() in _STANDARD_CAPTURE:
                 default = _STANDARD_CAPTURE[standard.lower()]
             else:
-                self._problems.append(
+                self._reader.problems.append(
                     f"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT={standard!r}: must be one of "
                     "NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT, true, false"
                 )
         return cast("Capture", self._choice("capture", "LOOOPY_OTEL_CAPTURE", get_args(Capture), default))
 
     def _spool_directory(self) -> Path:
-        chosen = self._options.spool_directory or self._text("LOOOPY_OTEL_SPOOL_DIR")
+        chosen = self._options.spool_directory or self._reader.text("LOOOPY_OTEL_SPOOL_DIR")
         return Path(chosen).expanduser() if chosen else user_state_path("looopy-otel") / "spool"
 
     def _destinations(self) -> tuple[Destination, ...]:
         made = [destination for destination in map(self._destination, self._wanted()) if destination is not None]
         names = [destination.name for destination in made]
         unknown = set(self._options.dialects or ()) - set(names)
-        if unknown and not self._problems:
-            self._problems.append(
+        if unknown and not self._reader.problems:
+            self._reader.problems.append(
                 f"dialects: {', '.join(sorted(unknown))} is not among the exporters ({', '.join(names) or 'none'})"
             )
         found: dict[object, Destination] = {}
@@ -242,7 +238,7 @@ class _Resolution:
     def _wanted(self) -> list[object]:
         said = self._options.exporters
         if said is None:
-            said = self._text("LOOOPY_OTEL_EXPORTERS") or "auto"
+            said = self._reader.text("LOOOPY_OTEL_EXPORTERS") or "auto"
         if isinstance(said, str):
             said = [name.strip().lower() for name in said.split(",") if name.strip()]
         elif not isinstance(said, Iterable):
@@ -274,7 +270,7 @@ class _Resolution:
                 name = type(wanted).__name__
                 return CustomDestination(wanted, self._dialects(name, ("genai", "langfuse", "seed")), name)
             case _:
-                self._problems.append(
+                self._reader.problems.append(
                     f"exporters: {wanted!r} is unknown; use 'auto', 'langfuse', 'otlp', 'local', 'console', 'none' "
                     "or an OpenTelemetry SpanExporter"
                 )
@@ -287,14 +283,14 @@ class _Resolution:
         chosen = (said,) if isinstance(said, str) else tuple(said)
         wrong = [dialect for dialect in chosen if dialect not in get_args(Dialect)]
         if wrong or not chosen:
-            self._problems.append(f"dialects[{name!r}]={said!r}: must be of {', '.join(get_args(Dialect))}")
+            self._reader.problems.append(f"dialects[{name!r}]={said!r}: must be of {', '.join(get_args(Dialect))}")
             return default
         return cast("tuple[Dialect, ...]", chosen)
 
     def _langfuse_keys(self) -> tuple[str | None, str | None]:
         return (
-            self._options.langfuse_public_key or self._text("LANGFUSE_PUBLIC_KEY"),
-            self._options.langfuse_secret_key or self._text("LANGFUSE_SECRET_KEY"),
+            self._options.langfuse_public_key or self._reader.text("LANGFUSE_PUBLIC_KEY"),
+            self._options.langfuse_secret_key or self._reader.text("LANGFUSE_SECRET_KEY"),
         )
 
     def _langfuse(self) -> HTTPDestination | None:
@@ -303,16 +299,16 @@ class _Resolution:
             missing = " and ".join(
                 name for name, key in (("LANGFUSE_PUBLIC_KEY", public), ("LANGFUSE_SECRET_KEY", secret)) if not key
             )
-            self._problems.append(f"langfuse: set {missing} (project settings → API keys)")
+            self._reader.problems.append(f"langfuse: set {missing} (project settings → API keys)")
             return None
         base = (
             self._options.langfuse_base_url
-            or self._text("LANGFUSE_BASE_URL")
-            or self._text("LANGFUSE_HOST")
+            or self._reader.text("LANGFUSE_BASE_URL")
+            or self._reader.text("LANGFUSE_HOST")
             or DEFAULT_LANGFUSE_URL
         )
         base = base.rstrip("/").removesuffix(TRACES_PATH).removesuffix(LANGFUSE_OTLP_PATH)
-        if not self._is_url("langfuse base URL", base):
+        if not self._reader.is_url("langfuse base URL", base):
             return None
         credentials = b64encode(f"{public}:{secret}".encode()).decode()
         headers = {AUTHORIZATION: f"Basic {credentials}", LANGFUSE_INGESTION_HEADER: LANGFUSE_INGESTION_VERSION}
@@ -327,74 +323,27 @@ class _Resolution:
     def _otlp_endpoint(self) -> str | None:
         if self._options.otlp_endpoint:
             return with_traces_path(self._options.otlp_endpoint)
-        if traces := self._text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        if traces := self._reader.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
             return with_traces_path(traces) if is_langfuse(traces) else traces
-        if base := self._text("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if base := self._reader.text("OTEL_EXPORTER_OTLP_ENDPOINT"):
             return with_traces_path(base)
         return None
 
     def _otlp(self) -> HTTPDestination | None:
         endpoint = self._otlp_endpoint() or with_traces_path(DEFAULT_OTLP_ENDPOINT)
-        usable = self._is_url("OTLP endpoint", endpoint)
-        protocol = self._otlp_text("PROTOCOL")
-        if protocol not in (None, "http/protobuf"):
-            self._problems.append(
-                f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: 'otlp' speaks http/protobuf; for gRPC install "
-                "looopy-otel[grpc] and hand in exporters=[OTLPSpanExporter(…)] from opentelemetry's grpc exporter"
-            )
         langfuse = is_langfuse(endpoint)
         default: tuple[Dialect, ...] = ("langfuse",) if langfuse else ("genai",)
-        dialects, timeout, certificate = self._dialects("otlp", default), self._otlp_timeout(), self._certificate()
-        gzip, headers = self._compressed(), self._otlp_headers()
-        if not usable:
-            return None
-        endpoint, headers = credentials_moved(endpoint, headers)
-        if langfuse:
-            headers.setdefault(LANGFUSE_INGESTION_HEADER, LANGFUSE_INGESTION_VERSION)
-        return HTTPDestination(
-            name="otlp",
-            endpoint=endpoint,
-            headers=headers,
-            dialects=dialects,
-            timeout=timeout,
-            certificate=certificate,
-            gzip=gzip,
+        destination = OTLPVariables(self._reader, "TRACES", self._options.otlp_headers).destination(
+            endpoint,
+            "OTLP endpoint",
+            self._dialects("otlp", default),
+            "for gRPC install looopy-otel[grpc] and hand in exporters=[OTLPSpanExporter(…)] "
+            "from opentelemetry's grpc exporter",
         )
-
-    def _certificate(self) -> str | None:
-        path = self._otlp_text("CERTIFICATE")
-        if path is not None and not Path(path).is_file():
-            self._problems.append(f"OTEL_EXPORTER_OTLP_CERTIFICATE={path!r}: there is no such file")
-        return path
-
-    def _compressed(self) -> bool:
-        compression = (self._otlp_text("COMPRESSION") or "gzip").lower()
-        if compression not in ("gzip", "none"):
-            self._problems.append(f"OTEL_EXPORTER_OTLP_COMPRESSION={compression!r}: must be gzip or none")
-        return compression == "gzip"
-
-    def _otlp_text(self, name: str) -> str | None:
-        return self._text(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or self._text(f"OTEL_EXPORTER_OTLP_{name}")
-
-    def _otlp_timeout(self) -> float:
-        traces = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
-        # Seconds, as OpenTelemetry's own Python exporters read it; the specification says milliseconds.
-        return self._number(traces if self._text(traces) else "OTEL_EXPORTER_OTLP_TIMEOUT", 10.0, 0.001, 1e7)
-
-    def _otlp_headers(self) -> dict[str, str]:
-        said: Mapping[str, str] | None = self._options.otlp_headers
-        if said is None:
-            said = {**self._pairs("OTEL_EXPORTER_OTLP_HEADERS"), **self._pairs("OTEL_EXPORTER_OTLP_TRACES_HEADERS")}
-        for name, value in said.items():
-            if problem := header_problem(str(name), value):
-                self._problems.append(f"OTLP headers: {problem}")
-        return {str(name).lower(): value for name, value in said.items()}
-
-    def _is_url(self, what: str, url: str) -> bool:
-        problem = url_problem(url)
-        if problem is not None:
-            self._problems.append(f"{what} {url.rpartition('@')[2]!r}: {problem}")
-        return problem is None
+        if destination is None or not langfuse:
+            return destination
+        headers = {LANGFUSE_INGESTION_HEADER: LANGFUSE_INGESTION_VERSION, **destination.headers}
+        return replace(destination, headers=headers)
 
 
 def _destination_key(destination: Destination) -> object:

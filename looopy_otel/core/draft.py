@@ -45,6 +45,8 @@ class Cost:
         output: The output's share, where known.
         source: Where it comes from.
         table: Version of the price table, where that was the source.
+        parts: What each part cost that was used, by the names of `looopy_otel.core.usage_parts.Part`, and what a price
+            asks per call as ``request``; they make up the total. Empty where only the total is known.
     """
 
     total: Decimal
@@ -52,6 +54,7 @@ class Cost:
     output: Decimal | None = None
     source: CostSource = "unknown"
     table: str | None = None
+    parts: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class _Draft:
         end_time: Unix time in nanoseconds.
         identity: Session, user, agent and task.
         root: True when the span's parent is not ours.
+        run: Span id (16 hexadecimal digits) of the agent run that this is a part of; None outside of runs.
         input: Canonical content, or None.
         output: Canonical content, or None.
         input_shape: Set instead of `input` when content is not recorded.
@@ -77,6 +81,7 @@ class _Draft:
     end_time: int
     identity: Identity
     root: bool = False
+    run: str | None = None
     input: Json = None
     output: Json = None
     input_shape: Shape | None = None
@@ -87,7 +92,7 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDraft(_Draft):
-    """An ``agent.execute``. Totals are those of its own calls and of its sub-agents."""
+    """An ``agent.execute``. Totals are those of its own calls and of its sub-agents; ``own_`` ones leave these out."""
 
     kind: Literal["agent"] = "agent"
     outcome: RunOutcome = "completed"
@@ -98,6 +103,8 @@ class AgentDraft(_Draft):
     usage: Usage | None = None
     cost: Decimal | None = None
     parent_task_id: str | None = None
+    own_llm_calls: int | None = None
+    own_tool_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +135,14 @@ class LLMDraft(_Draft):
         usage: As reported, or None.
         usage_source: Where `usage` comes from.
         reported_cost: USD as the provider reported it, or None.
+        service_tier: The tier that served the call, as far as the provider tells; the one asked for is in `parameters`.
         cost: Set by the pricing stage; None when unknown.
         finish_reason: The provider's word, or None.
         response_id: The provider's id of the response.
         request_id: The proxy's id of the call.
         response_headers: The headers that are kept.
         time_to_first_chunk: Seconds from the request to the first content, reasoning or tool-call delta.
+        time_per_output_chunk: Mean seconds between two such deltas.
         server_address: Host of the endpoint.
         server_port: Port of the endpoint.
         outcome: How the call ended.
@@ -153,12 +162,14 @@ class LLMDraft(_Draft):
     usage: Usage | None = None
     usage_source: UsageSource = "missing"
     reported_cost: Decimal | None = None
+    service_tier: str | None = None
     cost: Cost | None = None
     finish_reason: str | None = None
     response_id: str | None = None
     request_id: str | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     time_to_first_chunk: float | None = None
+    time_per_output_chunk: float | None = None
     server_address: str | None = None
     server_port: int | None = None
     outcome: CallOutcome = "completed"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 TRACES_PATH = "/v1/traces"
+METRICS_PATH = "/v1/metrics"
 LANGFUSE_OTLP_PATH = "/api/public/otel"
 AUTHORIZATION = "authorization"
 
@@ -44,10 +45,36 @@ def with_traces_path(endpoint: str) -> str:
     return urlunsplit(parts._replace(path=path if path.endswith(TRACES_PATH) else path + TRACES_PATH))
 
 
+def with_metrics_path(endpoint: str) -> str:
+    """The URL of the metrics route under a base URL; that of the traces route tells the base as well."""
+    parts = _split(endpoint)
+    if parts is None:
+        return endpoint
+    path = parts.path.rstrip("/").removesuffix(TRACES_PATH)
+    return urlunsplit(parts._replace(path=path if path.endswith(METRICS_PATH) else path + METRICS_PATH))
+
+
 def is_langfuse(endpoint: str) -> bool:
     """True for a URL under Langfuse's OTLP route."""
     parts = _split(endpoint)
     return parts is not None and LANGFUSE_OTLP_PATH in parts.path
+
+
+def langfuse_project(endpoint: str, headers: Mapping[str, str]) -> str | None:
+    """The public key of the Langfuse project that a destination feeds; None for other places, and where it is unknown.
+
+    Args:
+        endpoint: The URL of its traces route.
+        headers: Sent with every request; Langfuse takes ``Basic`` with the two keys.
+    """
+    sent = next((value for name, value in headers.items() if name.lower() == AUTHORIZATION), "")
+    scheme, _, credentials = sent.partition(" ")
+    if scheme.lower() != "basic" or not is_langfuse(endpoint):
+        return None
+    try:
+        return b64decode(credentials).decode().partition(":")[0] or None
+    except ValueError:
+        return None
 
 
 def credentials_moved(endpoint: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any, Protocol
@@ -205,11 +205,25 @@ def set_innermost(recorder: Recorder | None) -> None:
     _innermost.set(recorder)
 
 
+def is_suppressed() -> bool:
+    """True where nothing is announced."""
+    return _suppressed.get()
+
+
+def set_suppressed(suppressed: bool) -> None:
+    """Says whether anything is announced from here on; for who also puts back what was before."""
+    _suppressed.set(suppressed)
+
+
 @contextmanager
 def suppressed() -> Generator[None]:
-    """Announces nothing inside, in this task and those started from it."""
+    """Records nothing inside, in this task and those started from it: no span, no tokens, no cost.
+
+    Public as ``looopy_otel.suppressed``. What is recorded already goes on.
+    """
     token = _suppressed.set(True)
     try:
         yield
     finally:
-        _suppressed.reset(token)
+        with suppress(ValueError):  # Left in another context than entered: that one keeps its own value.
+            _suppressed.reset(token)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import string
+import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
@@ -42,7 +45,25 @@ class Identity:
         """The session where one is open, else the (outermost) task id: the value of ``session.id``."""
         return self.session_id or self.root_task_id or self.task_id
 
+    def within(self, outer: Identity) -> Identity:
+        """This identity as a part of another: what it does not say itself is that of the other one."""
+        if self == outer:
+            return self
+        run = self if self.task_id else outer
+        return Identity(
+            session_id=self.session_id or outer.session_id,
+            user_id=self.user_id or outer.user_id,
+            tags=self.tags or outer.tags,
+            metadata=self.metadata or outer.metadata,
+            trace_name=self.trace_name or outer.trace_name,
+            project=self.project or outer.project,
+            agent_id=self.agent_id or run.agent_id,
+            task_id=run.task_id,
+            root_task_id=run.root_task_id or (outer.root_task_id or outer.task_id if run is self else None),
+        )
 
+
+_ALPHABET = string.ascii_lowercase + string.digits
 NOBODY = Identity()
 _current: ContextVar[Identity] = ContextVar("looopy_otel_identity", default=NOBODY)
 
@@ -55,6 +76,20 @@ def current_identity() -> Identity:
 def set_identity(identity: Identity) -> None:
     """Makes an identity the current one from here on; for who also puts the one before back."""
     _current.set(identity)
+
+
+def new_task_id() -> str:
+    """A task id such as ``task_1730000000000_k3x9ab2c``: milliseconds since 1970 and eight random characters."""
+    return f"task_{time.time_ns() // 1_000_000}_{_random_text()}"
+
+
+def new_call_id() -> str:
+    """An id for a tool call to which no model has given one, such as ``call_k3x9ab2c``."""
+    return f"call_{_random_text()}"
+
+
+def _random_text() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 
 class identity_scope:

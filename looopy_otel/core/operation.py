@@ -127,10 +127,13 @@ class Attempt(Operation):
     Attributes:
         number: 1, 2, …
         delay: Seconds waited before this try.
+        elapsed: Seconds since it began, for one that is announced only afterwards: a first try is one when another
+            follows it.
     """
 
     number: int
     delay: float = 0.0
+    elapsed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from looopy_otel.core.model_price import ModelPrice
+
 Capture = Literal["full", "redacted", "metadata"]
 History = Literal["full", "delta"]
 Dialect = Literal["langfuse", "genai", "seed"]
+Temporality = Literal["cumulative", "delta", "lowmemory"]
+ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,44 @@ Destination: TypeAlias = HTTPDestination | LocalDestination | ConsoleDestination
 
 
 @dataclass(frozen=True, slots=True)
+class OTLPMetrics:
+    """An OTLP/HTTP endpoint that metrics are pushed to.
+
+    Attributes:
+        endpoint: Where, with headers; its dialects mean nothing here.
+        interval: Seconds between pushes.
+        temporality: What counters and histograms say: all since the start, or what is new since the last push.
+    """
+
+    endpoint: HTTPDestination
+    interval: float = 60.0
+    temporality: Temporality = "cumulative"
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusMetrics:
+    """An HTTP endpoint of this process that Prometheus pulls metrics from.
+
+    Attributes:
+        host: The name or address that it listens at.
+        port: The TCP port.
+    """
+
+    host: str = "localhost"
+    port: int = 9464
+
+
+@dataclass(frozen=True, slots=True)
+class CustomMetrics:
+    """A `MetricReader` that the user handed in."""
+
+    reader: Any
+
+
+MetricsDestination: TypeAlias = OTLPMetrics | PrometheusMetrics | CustomMetrics
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that `configure()` builds from. Frozen; secrets are left out of the repr.
 
@@ -101,6 +143,10 @@ class Settings:
         disabled: True when ``OTEL_SDK_DISABLED`` turns everything off.
         export_delay: Seconds between the worker's rounds.
         content_budget: Bytes of content kept of one value at most.
+        metrics: Where metrics go; nothing is measured when it is empty.
+        metric_label_values: How many values one label of a metric takes before it says ``other``.
+        exemplar_filter: Which measurements may become exemplars.
+        prices: What models cost, as the user says.
     """
 
     service_name: str
@@ -115,6 +161,10 @@ class Settings:
     disabled: bool = False
     export_delay: float = 1.0
     content_budget: int = 16 * 1024 * 1024
+    metrics: tuple[MetricsDestination, ...] = ()
+    metric_label_values: int = 100
+    exemplar_filter: ExemplarFilter = "trace_based"
+    prices: tuple[ModelPrice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +187,8 @@ class Options:
         langfuse_base_url: Environment ``LANGFUSE_BASE_URL`` or ``LANGFUSE_HOST``.
         database: Path of the local store; environment ``LOOOPY_OTEL_DB``.
         spool_directory: Directory of the outboxes; environment ``LOOOPY_OTEL_SPOOL_DIR``.
+        metrics: ``"auto"``, names, `MetricReader`s, or a list of these; environment ``LOOOPY_OTEL_METRICS``.
+        prices: USD per million tokens by model and part, or the path of a file; environment ``LOOOPY_OTEL_PRICES``.
     """
 
     service_name: str | None = None
@@ -154,3 +206,5 @@ class Options:
     langfuse_base_url: str | None = None
     database: str | os.PathLike[str] | None = None
     spool_directory: str | os.PathLike[str] | None = None
+    metrics: Any = None
+    prices: Any = None

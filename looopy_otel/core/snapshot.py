@@ -1,25 +1,29 @@
 """Structural snapshots: content as it was at this moment, made of JSON values, without a deep copy and without raising.
 
-Containers are copied, strings are shared, other objects become plain at once, all under a budget of nodes and depth.
+Containers are copied, strings are shared, other objects become plain at once, all under a budget of nodes, depth and
+bytes. An object is judged by its type and read from where its data is stored: its ``__class__``, properties and other
+attributes that run code are not asked. Its ``__repr__`` is, where there is no better form, since it is made for that.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
+from itertools import islice
 from pathlib import PurePath
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from looopy_otel.core.messages import message_to_dict
+from looopy_otel.core.stored import shown_fields
 from looopy_otel.core.types import Json, Message, MessageLike
 
 MAX_NODES = 200_000
@@ -27,8 +31,34 @@ MAX_DEPTH = 64
 MAX_TEXT_OF_OBJECT = 2_000
 """Characters kept of an object that only has a `repr`."""
 
+SHORT = 1_000
+"""Bytes of a text that is kept as long as there is room for it."""
+
 _INT64 = range(-(2**63), 2**63)
-_TEXTUAL = (Decimal, UUID, PurePath)
+_TEXTUAL = (Decimal, Fraction, UUID, PurePath)
+_NAMED = (FunctionType, BuiltinFunctionType, MethodType)
+_ARRAYS = frozenset({"cupy", "jax", "jaxlib", "numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "torch"})
+"""Packages whose objects say their shape at no cost, and whose `repr` may cost a lot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one snapshot may take.
+
+    Attributes:
+        nodes: Values, those inside others included.
+        bytes: Of text, in UTF-8.
+    """
+
+    nodes: int = MAX_NODES
+    bytes: float = math.inf
+
+
+WHOLE = Limits()
+"""For what is needed whole, such as conversations: only runaway structures are cut."""
+
+VALUE = Limits(nodes=10_000, bytes=1_000_000)
+"""For arguments, results and other values of the user's code, which may be of any size: some milliseconds at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +77,71 @@ class Shape:
 class _Budget:
     """What one snapshot may still take."""
 
-    __slots__ = ("nodes", "open")
+    __slots__ = ("bytes", "measured", "nodes", "open")
 
-    def __init__(self) -> None:
-        self.nodes = MAX_NODES
+    def __init__(self, limits: Limits) -> None:
+        self.nodes = limits.nodes
+        self.bytes = limits.bytes
+        self.measured = limits.bytes != math.inf
         self.open: set[int] = set()
 
 
-def snapshot(value: object) -> Json:
+def snapshot(value: object, limits: Limits = WHOLE) -> Json:
     """Makes a JSON value of any object; never raises.
 
     Args:
         value: Anything. Objects without a plain form become a short text that names their class.
+        limits: What the snapshot may take. No text takes more than half of the bytes that are left, so that one huge
+            argument leaves room for the others; a text that is cut says how long it was, a container how many more
+            entries it had.
 
     Returns:
         The value in JSON terms; strings are shared with `value`, containers are not.
     """
-    return _plain(value, _Budget(), 0)
+    return _plain(value, _Budget(limits), 0)
 
 
 def snapshot_messages(messages: Sequence[MessageLike]) -> Json:
     """Makes the canonical list of messages, in the shape of OpenAI's chat completions; never raises."""
     return snapshot([message_to_dict(message) if isinstance(message, Message) else message for message in messages])
+
+
+class Series:
+    """Values that come one after another, such as the items of a generator, each as it was when it came.
+
+    Args:
+        limits: What all of them together may take; what comes after that is only counted.
+    """
+
+    __slots__ = ("_budget", "_count", "_only_text", "_values")
+
+    def __init__(self, limits: Limits = VALUE) -> None:
+        self._budget = _Budget(limits)
+        self._values: list[Json] = []
+        self._count = 0
+        self._only_text = True
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, value: object) -> None:
+        """Takes the next value; never raises."""
+        self._count += 1
+        self._only_text = self._only_text and isinstance(value, str)
+        if self._budget.nodes > 0 and self._budget.bytes > 0:
+            self._values.append(_plain(value, self._budget, 0))
+
+    def values(self) -> list[Json]:
+        """The values so far; a last text says how many there were besides."""
+        more = self._count - len(self._values)
+        return [*self._values, _more(more)] if more else list(self._values)
+
+    def text(self) -> str | None:
+        """The texts so far as one; None where something else came."""
+        if not self._only_text:
+            return None
+        more = self._count - len(self._values)
+        return "".join(cast("list[str]", self._values)) + (_more(more) if more else "")
 
 
 def shape_of(value: object, roles: Iterable[str] = ()) -> Shape:
@@ -91,74 +164,151 @@ def text_of(error: BaseException) -> str:
 
 def _plain(value: object, budget: _Budget, depth: int) -> Json:
     budget.nodes -= 1
-    if isinstance(value, str):
-        return value if type(value) is str else str.__str__(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, Enum):
-        return _number(value)
-    if budget.nodes <= 0 or depth >= MAX_DEPTH:
+    kind = type(value)
+    if kind is str:
+        return _text(cast("str", value), budget) if budget.measured else cast("str", value)
+    if value is None or kind is bool:
+        return cast("bool | None", value)
+    if budget.nodes < 0 or depth >= MAX_DEPTH:
         return "…"
-    if id(value) in budget.open:
-        return "<cycle>"
-    budget.open.add(id(value))
     try:
-        return _composite(value, budget, depth + 1)
+        if kind is int or kind is float:
+            return _number(cast("float", value), budget)
+        if id(value) in budget.open:
+            return "<cycle>"
+        budget.open.add(id(value))
+        try:
+            return _composite(value, kind, budget, depth + 1)
+        finally:
+            budget.open.discard(id(value))
     except Exception as error:
-        return f"<unprintable {type(value).__name__}: {type(error).__name__}>"
-    finally:
-        budget.open.discard(id(value))
+        return f"<unprintable {kind.__name__}: {type(error).__name__}>"
 
 
-def _number(value: float) -> Json:
+def _text(text: str, budget: _Budget) -> str:
+    if not budget.measured:
+        return text
+    left = int(budget.bytes)
+    allowed = max(left // 2, min(left, SHORT))
+    # A character takes four bytes at most; only a text that may be too long is measured, and no more of it than fits.
+    size = len(text) if text.isascii() else 4 * len(text)
+    if size > allowed:
+        start = text[:allowed].encode("utf-8", "surrogatepass")
+        size = len(start)
+        if size > allowed or len(text) > allowed:
+            kept = start[:allowed].decode("utf-8", "ignore")
+            budget.bytes -= allowed
+            return f"{kept}… <cut: {len(text)} characters in all>"
+    budget.bytes -= size
+    return text
+
+
+def _number(value: float, budget: _Budget) -> Json:
     if isinstance(value, int):
-        return int(value) if value in _INT64 else str(value)
-    return float(value) if math.isfinite(value) else str(value)
+        number = int.__int__(value)
+        return number if number in _INT64 else _text(int.__repr__(number), budget)
+    number = float.__float__(value)
+    return number if math.isfinite(number) else float.__repr__(number)
 
 
-def _composite(value: object, budget: _Budget, depth: int) -> Json:
-    match value:
-        case Mapping():
-            items = list(cast("Mapping[object, object]", value).items())
-            return {_key(key): _plain(item, budget, depth) for key, item in items}
-        case list() | tuple() | AbstractSet():
-            return [_plain(item, budget, depth) for item in list(cast("Iterable[object]", value))]
-        case bytes() | bytearray():
-            return f"<{len(value)} bytes>"
-        case memoryview():
-            return f"<{value.nbytes} bytes>"
-        case Enum():
-            return _plain(value.value, budget, depth)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case _:
-            return _object(value, budget, depth)
+def _composite(value: Any, kind: type[Any], budget: _Budget, depth: int) -> Json:
+    if kind is dict:
+        return _mapping(value, budget, depth)
+    if kind is list or kind is tuple:
+        return _sequence(value, budget, depth)
+    if issubclass(kind, Enum):
+        return _plain(value._value_, budget, depth)
+    if issubclass(kind, str):
+        return _text(str.__str__(value), budget)
+    if issubclass(kind, int | float):
+        return _number(value, budget)
+    if issubclass(kind, Mapping):
+        return _mapping(cast("Mapping[object, object]", value), budget, depth)
+    if issubclass(kind, list | tuple | deque) or issubclass(kind, AbstractSet):
+        return _sequence(cast("Iterable[object]", value), budget, depth)
+    if issubclass(kind, bytes | bytearray):
+        return f"<{len(value)} bytes>"
+    if issubclass(kind, memoryview):
+        return f"<{value.nbytes} bytes>"
+    if issubclass(kind, datetime | date | time):
+        return value.isoformat()
+    if issubclass(kind, timedelta):
+        return value.total_seconds()
+    return _object(value, kind, budget, depth)
 
 
-def _object(value: object, budget: _Budget, depth: int) -> Json:
-    if isinstance(value, _TEXTUAL):
-        return str(value)
-    if isinstance(value, Message):
+def _mapping(value: Mapping[object, object], budget: _Budget, depth: int) -> Json:
+    # The items are taken at once: another thread may be changing the mapping.
+    taken = list(islice(value.items(), budget.nodes + 1))
+    plain: dict[str, Json] = {}
+    for key, item in taken:
+        if budget.nodes <= 0 or budget.bytes <= 0:
+            plain["…"] = _more(len(value) - len(plain))
+            break
+        name = key if type(key) is str and not budget.measured else _key(key, budget)
+        plain[name] = _plain(item, budget, depth)
+    return plain
+
+
+def _sequence(value: Iterable[object], budget: _Budget, depth: int) -> Json:
+    taken = list(islice(value, budget.nodes + 1))
+    plain: list[Json] = []
+    for item in taken:
+        if budget.nodes <= 0 or budget.bytes <= 0:
+            plain.append(_more(len(cast("Sequence[object]", value)) - len(plain)))
+            break
+        plain.append(_plain(item, budget, depth))
+    return plain
+
+
+def _more(count: int) -> str:
+    return f"… <{count} more>"
+
+
+def _object(value: Any, kind: type[Any], budget: _Budget, depth: int) -> Json:
+    if issubclass(kind, _TEXTUAL):
+        return _text(str(value), budget)
+    if issubclass(kind, Message):
         return _plain(message_to_dict(value), budget, depth)
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(exclude_none=True), budget, depth)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if (fields := shown_fields(value)) is not None:
         return _plain(fields, budget, depth)
-    if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {text_of(value)}"[:MAX_TEXT_OF_OBJECT]
+    if issubclass(kind, BaseException):
+        return _text(f"{kind.__name__}: {text_of(value)}"[:MAX_TEXT_OF_OBJECT], budget)
+    if kind.__module__.partition(".")[0] in _ARRAYS:
+        return _array(value, kind, budget, depth)
+    return _text(_named(value, kind)[:MAX_TEXT_OF_OBJECT], budget)
+
+
+def _array(value: Any, kind: type[Any], budget: _Budget, depth: int) -> Json:
+    """The shape and element type of an array or a table; a number where it is one (``numpy.int64``)."""
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple):
-        return f"<{type(value).__name__} {cast('tuple[Any, ...]', shape)}>"
-    return repr(value)[:MAX_TEXT_OF_OBJECT]
+    if shape == () and hasattr(kind, "item") and kind.__module__ == "numpy":
+        item = value.item()
+        return _plain(item, budget, depth) if type(item) is not kind else repr(value)[:MAX_TEXT_OF_OBJECT]
+    if shape is None:
+        return _named(value, kind)[:MAX_TEXT_OF_OBJECT]
+    element = getattr(value, "dtype", None)
+    return f"<{kind.__name__} {tuple(shape)}{'' if element is None else f' {element}'}>"[:MAX_TEXT_OF_OBJECT]
 
 
-def _key(key: object) -> str:
-    if isinstance(key, str):
-        return key
-    return str(key.value if isinstance(key, Enum) else key)
+def _named(value: Any, kind: type[Any]) -> str:
+    """An object's own `repr`; where it has none, or only an address to tell, the name of what it is."""
+    if issubclass(kind, type):
+        return f"<class {value.__module__}.{value.__qualname__}>"
+    if issubclass(kind, ModuleType):
+        return f"<module {value.__name__}>"
+    if issubclass(kind, _NAMED):
+        return f"<function {value.__qualname__}>"
+    if kind.__repr__ is object.__repr__:
+        return f"<{kind.__qualname__} object>"
+    return repr(value)
+
+
+def _key(key: object, budget: _Budget) -> str:
+    if type(key) is str:
+        return _text(key, budget)
+    plain = _plain(key, budget, MAX_DEPTH - 2)
+    return plain if isinstance(plain, str) else str(key if plain is None else plain)
 
 
 def _size(value: Json) -> int:

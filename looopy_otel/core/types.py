@@ -104,6 +104,8 @@ class LLMResponse:
         system: ``gen_ai.system`` in the light of the response, which tells what stands behind an alias; or None.
         provider_name: ``gen_ai.provider.name``, likewise.
         others: The messages of further choices, where several were asked for.
+        service_tier: The tier that served the call (``default``, ``flex``, ``priority``, ``batch``, …), which its price
+            depends on; None where the provider does not tell.
         native: The SDK's own response object, where a wrapped client answered; a middleware that makes a response of
             its own leaves it None.
     """
@@ -123,6 +125,7 @@ class LLMResponse:
     system: str | None = None
     provider_name: str | None = None
     others: tuple[Message, ...] = ()
+    service_tier: str | None = None
     native: Any = field(default=None, repr=False, compare=False)
 
     @property

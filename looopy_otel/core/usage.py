@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
+
+from looopy_otel.core.shapes.fields import get
+from looopy_otel.core.usage_details import cache_writes, count_of, either, first, modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,18 @@ class Usage:
         completion_tokens: All output tokens, reasoning included.
         total_tokens: `prompt_tokens + completion_tokens`.
         cache_read_tokens: Input tokens read from a cache.
-        cache_write_tokens: Input tokens written to a cache.
+        cache_write_tokens: Input tokens written to a cache, for however long.
         audio_input_tokens: Input tokens of audio.
         reasoning_tokens: Output tokens of reasoning.
         audio_output_tokens: Output tokens of audio.
+        cache_write_5m_tokens: Those of `cache_write_tokens` that are kept for five minutes.
+        cache_write_1h_tokens: Those of `cache_write_tokens` that are kept for an hour.
+        image_input_tokens: Input tokens of images.
+        text_input_tokens: Input tokens of text.
+        image_output_tokens: Output tokens of images.
+        text_output_tokens: Output tokens of text.
+        accepted_prediction_tokens: Output tokens that were predicted by the caller and came to pass.
+        rejected_prediction_tokens: Output tokens that were predicted by the caller and did not; they are paid for.
     """
 
     prompt_tokens: int
@@ -32,6 +43,14 @@ class Usage:
     audio_input_tokens: int | None = None
     reasoning_tokens: int | None = None
     audio_output_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    image_input_tokens: int | None = None
+    text_input_tokens: int | None = None
+    image_output_tokens: int | None = None
+    text_output_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
 
     @property
     def total_tokens(self) -> int:
@@ -47,62 +66,205 @@ class Usage:
 
 
 def usage_of(reported: object) -> Usage | None:
-    """Reads token counts in whatever shape they come: a `Usage`, or what a provider reports.
+    """Reads token counts in whatever shape they come, as an SDK's object or as decoded JSON.
+
+    Known are `Usage`, OpenAI's chat completions and responses, Anthropic, Gemini, Bedrock, Ollama, LangChain and
+    Pydantic AI, and an answer that carries one of these as ``usage``, ``usage_metadata`` or ``usageMetadata``.
 
     Returns:
-        The usage, or None when there are no counts in it.
+        The usage, each part cut to the total it belongs to, or None when there are no counts in it.
     """
-    return reported if isinstance(reported, Usage) else usage_from_openai(reported)
+    if isinstance(reported, Usage):
+        cleaned = _cleaned(reported)
+        return reported if cleaned == reported else cleaned
+    found = next((usage for read in _READERS if (usage := read(reported)) is not None), None)
+    if found is not None:
+        return found
+    inner = first(reported, "usage", "usage_metadata", "usageMetadata")
+    return next((usage for read in _READERS if (usage := read(inner)) is not None), None)
 
 
 def usage_from_openai(reported: object) -> Usage | None:
     """Reads the ``usage`` object of an OpenAI-compatible chat completion.
 
     Args:
-        reported: The decoded JSON value; anything else than an object with token counts gives None.
+        reported: Decoded JSON or an SDK's object; anything without such token counts gives None.
 
     Returns:
         The usage, each part cut to the total it belongs to, or None when no count was reported.
     """
-    if not isinstance(reported, Mapping):
-        return None
-    counts: Mapping[str, Any] = reported  # pyright: ignore[reportUnknownVariableType]
-    prompt, completion = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
-    total = _count(counts.get("total_tokens"))
+    prompt, completion = count_of(get(reported, "prompt_tokens")), count_of(get(reported, "completion_tokens"))
+    total = count_of(get(reported, "total_tokens"))
     if prompt is None and completion is None:
         return None
     if prompt is None:
         prompt = max((total or 0) - (completion or 0), 0)
     if completion is None:
         completion = max((total or 0) - prompt, 0)
-    inputs, outputs = _details(counts, "prompt_tokens_details"), _details(counts, "completion_tokens_details")
-    cache_read = _part(inputs.get("cached_tokens", counts.get("cache_read_input_tokens")), prompt)
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cache_read_tokens=cache_read,
-        cache_write_tokens=_part(
-            inputs.get("cache_creation_tokens", counts.get("cache_creation_input_tokens")), prompt - (cache_read or 0)
+    inputs, outputs = get(reported, "prompt_tokens_details"), get(reported, "completion_tokens_details")
+    kept = first(inputs, "cache_creation_token_details") or get(reported, "cache_creation")
+    return _usage(
+        prompt,
+        completion,
+        cache_read_tokens=either(
+            first(inputs, "cached_tokens"), first(reported, "cache_read_input_tokens", *_CACHE_HITS)
         ),
-        audio_input_tokens=_part(inputs.get("audio_tokens"), prompt),
-        reasoning_tokens=_part(outputs.get("reasoning_tokens"), completion),
-        audio_output_tokens=_part(outputs.get("audio_tokens"), completion),
+        **cache_writes(
+            either(
+                first(inputs, "cache_creation_tokens", "cache_write_tokens"),
+                first(reported, "cache_creation_input_tokens"),
+            ),
+            kept,
+        ),
+        **_openai_input_parts(inputs),
+        **_openai_output_parts(outputs),
     )
 
 
-def _details(counts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = counts.get(key)
-    return value if isinstance(value, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
+_CACHE_HITS = ("prompt_cache_hit_tokens",)
+"""DeepSeek's name of input tokens read from the cache."""
 
 
-def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"),):
+def _openai_input_parts(details: object) -> dict[str, object]:
+    return {
+        "audio_input_tokens": first(details, "audio_tokens", "audio"),
+        "image_input_tokens": first(details, "image_tokens", "image"),
+        "text_input_tokens": first(details, "text_tokens", "text"),
+    }
+
+
+def _openai_output_parts(details: object) -> dict[str, object]:
+    return {
+        "reasoning_tokens": first(details, "reasoning_tokens", "thinking_tokens", "reasoning"),
+        "audio_output_tokens": first(details, "audio_tokens", "audio"),
+        "image_output_tokens": first(details, "image_tokens", "image"),
+        "text_output_tokens": first(details, "text_tokens", "text"),
+        "accepted_prediction_tokens": first(details, "accepted_prediction_tokens"),
+        "rejected_prediction_tokens": first(details, "rejected_prediction_tokens"),
+    }
+
+
+def _inputs_and_outputs(reported: object) -> Usage | None:
+    """OpenAI's responses, Anthropic, LangChain and Pydantic AI, who all say ``input_tokens``.
+
+    Anthropic's count alone leaves out what was read from or written to a cache.
+    """
+    prompt, completion = count_of(get(reported, "input_tokens")), count_of(get(reported, "output_tokens"))
+    if prompt is None and completion is None:
         return None
-    return int(value) if value >= 0 else None
+    inputs = first(reported, "input_tokens_details", "input_token_details")
+    outputs = first(reported, "output_tokens_details", "output_token_details", "details")
+    beside_read = get(reported, "cache_read_input_tokens")
+    beside = cache_writes(get(reported, "cache_creation_input_tokens"), get(reported, "cache_creation"))
+    within = cache_writes(
+        either(first(inputs, "cache_write_tokens", "cache_creation"), get(reported, "cache_write_tokens")), inputs
+    )
+    beside_written = count_of(beside["cache_write_tokens"])
+    input_parts, output_parts = _openai_input_parts(inputs), _openai_output_parts(outputs)
+    input_parts["audio_input_tokens"] = either(input_parts["audio_input_tokens"], get(reported, "input_audio_tokens"))
+    output_parts["audio_output_tokens"] = either(
+        output_parts["audio_output_tokens"], get(reported, "output_audio_tokens")
+    )
+    return _usage(
+        (prompt or 0) + (count_of(beside_read) or 0) + (beside_written or 0),
+        completion or 0,
+        cache_read_tokens=either(
+            beside_read, either(first(inputs, "cached_tokens", "cache_read"), get(reported, "cache_read_tokens"))
+        ),
+        **(within if beside_written is None else beside),
+        **input_parts,
+        **output_parts,
+    )
+
+
+def _gemini(reported: object) -> Usage | None:
+    """Gemini, whose prompt count includes the cached content, and whose candidates leave out the thoughts."""
+    prompt = count_of(first(reported, "promptTokenCount", "prompt_token_count"))
+    answer = count_of(first(reported, "candidatesTokenCount", "candidates_token_count"))
+    if prompt is None and answer is None:
+        return None
+    tools = count_of(first(reported, "toolUsePromptTokenCount", "tool_use_prompt_token_count"))
+    thoughts = count_of(first(reported, "thoughtsTokenCount", "thoughts_token_count"))
+    inputs = first(reported, "promptTokensDetails", "prompt_tokens_details")
+    outputs = first(reported, "candidatesTokensDetails", "candidates_tokens_details")
+    return _usage(
+        (prompt or 0) + (tools or 0),
+        (answer or 0) + (thoughts or 0),
+        cache_read_tokens=first(reported, "cachedContentTokenCount", "cached_content_token_count"),
+        audio_input_tokens=modality(inputs, "AUDIO"),
+        image_input_tokens=modality(inputs, "IMAGE"),
+        text_input_tokens=modality(inputs, "TEXT"),
+        reasoning_tokens=thoughts,
+        audio_output_tokens=modality(outputs, "AUDIO"),
+        image_output_tokens=modality(outputs, "IMAGE"),
+        text_output_tokens=modality(outputs, "TEXT"),
+    )
+
+
+def _bedrock(reported: object) -> Usage | None:
+    """Bedrock's converse, whose input count leaves out what was read from or written to a cache."""
+    prompt, completion = count_of(get(reported, "inputTokens")), count_of(get(reported, "outputTokens"))
+    if prompt is None and completion is None:
+        return None
+    read = count_of(first(reported, "cacheReadInputTokens", "cacheReadInputTokenCount"))
+    written = cache_writes(
+        first(reported, "cacheWriteInputTokens", "cacheWriteInputTokenCount"), get(reported, "cacheDetails")
+    )
+    beside = (read or 0) + (count_of(written["cache_write_tokens"]) or 0)
+    return _usage((prompt or 0) + beside, completion or 0, cache_read_tokens=read, **written)
+
+
+def _ollama(reported: object) -> Usage | None:
+    """Ollama, whose counts stand on the answer itself; what its cache held is not counted again."""
+    prompt, completion = count_of(get(reported, "prompt_eval_count")), count_of(get(reported, "eval_count"))
+    return None if prompt is None and completion is None else _usage(prompt or 0, completion or 0)
+
+
+_READERS: tuple[Callable[[object], Usage | None], ...] = (
+    usage_from_openai,
+    _inputs_and_outputs,
+    _gemini,
+    _bedrock,
+    _ollama,
+)
+
+_INPUT_PARTS = ("cache_read_tokens", "audio_input_tokens", "image_input_tokens", "text_input_tokens")
+_OUTPUT_PARTS = (
+    "reasoning_tokens",
+    "audio_output_tokens",
+    "image_output_tokens",
+    "text_output_tokens",
+    "accepted_prediction_tokens",
+    "rejected_prediction_tokens",
+)
+
+
+def _usage(prompt: int, completion: int, **parts: object) -> Usage:
+    """Cuts each part to the whole it belongs to."""
+    cut: dict[str, Any] = {name: _part(parts.get(name), prompt) for name in _INPUT_PARTS}
+    cut |= {name: _part(parts.get(name), completion) for name in _OUTPUT_PARTS}
+    written = _part(parts.get("cache_write_tokens"), prompt - (cut["cache_read_tokens"] or 0))
+    five_minutes = _part(parts.get("cache_write_5m_tokens"), written or 0)
+    hour = _part(parts.get("cache_write_1h_tokens"), (written or 0) - (five_minutes or 0))
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cache_write_tokens=written,
+        cache_write_5m_tokens=five_minutes,
+        cache_write_1h_tokens=hour,
+        **cut,
+    )
+
+
+def _cleaned(usage: Usage) -> Usage:
+    """A usage that somebody made, with nothing in it that cannot be."""
+    said = {field.name: getattr(usage, field.name) for field in fields(usage)}
+    prompt, completion = count_of(said.pop("prompt_tokens")), count_of(said.pop("completion_tokens"))
+    return _usage(prompt or 0, completion or 0, **said)
 
 
 def _part(value: object, whole: int) -> int | None:
-    count = _count(value)
+    count = count_of(value)
     return None if count is None else min(count, whole)
 
 

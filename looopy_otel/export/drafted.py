@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
 
 from looopy_otel.core.draft import Draft
 
@@ -12,6 +13,11 @@ class DraftedSpan(ReadableSpan):
 
     draft: Draft
 
+    @property
+    def is_sampled(self) -> bool:
+        """False for one that stands for a span that nobody will see."""
+        return self.context is not None and self.context.trace_flags.sampled
+
     @classmethod
     def of(cls, span: ReadableSpan, draft: Draft) -> DraftedSpan:
         """Makes one that shares everything with `span`; costs no copy of attributes, events or links."""
@@ -19,3 +25,8 @@ class DraftedSpan(ReadableSpan):
         vars(drafted).update(vars(span))
         drafted.draft = draft
         return drafted
+
+    @classmethod
+    def unsampled(cls, span_context: SpanContext, draft: Draft) -> DraftedSpan:
+        """Stands for a span that nobody will see; only its draft, which is measured, goes on."""
+        return cls.of(ReadableSpan(draft.name, span_context), draft)

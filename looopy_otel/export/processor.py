@@ -74,9 +74,14 @@ class DraftProcessor(SpanProcessor):
                 self._stamp(span, parent_context)
 
     def hand_over(self, span_context: SpanContext, draft: Draft) -> None:
-        """Keeps a draft for the span that is about to end; a span that is not sampled leaves none behind."""
+        """Keeps a draft for the span that is about to end; that of one that is not sampled is queued to be measured."""
         if span_context.trace_flags.sampled:
             self._drafts[span_context.span_id] = draft
+            return
+        with guard("export.unsampled"):
+            if self._batch is None and not self._closed:
+                self._start()
+            self._enqueue(DraftedSpan.unsampled(span_context, draft))
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queues the span, with its draft if there is one."""
@@ -130,7 +135,7 @@ class DraftProcessor(SpanProcessor):
                 return
             self._taken += 1
             if batch is not None:
-                batch.on_end(span)
+                batch.take(span)
                 return
         # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
         self._worker.export_late(span)
@@ -154,6 +159,10 @@ class _Batch(BatchSpanProcessor):
     @property
     def queued(self) -> int:
         return len(cast("deque[object]", self._batch_processor._queue))  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+
+    def take(self, span: ReadableSpan) -> None:
+        """Queues a span; `on_end` would leave out what is not sampled."""
+        self._batch_processor.emit(span)
 
     def shut_down(self, timeout_millis: float) -> int:
         """Drains the queue and shuts the worker down; tells how many spans are left that will not be taken any more."""

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from opentelemetry import context
-
-from looopy_otel.core.config import library_version
-from looopy_otel.core.endpoint import LANGFUSE_OTLP_PATH
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.settings import HTTPDestination
 from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.deadline import remaining
 from looopy_otel.export.outbox import Batch, Outbox
+from looopy_otel.export.post import Post, suppress_instrumentation
 from looopy_otel.export.tally import Tally
-from looopy_otel.export.verdict import Verdict, judge, masked, public_url, secrets_in
-
-if TYPE_CHECKING:
-    import httpx
+from looopy_otel.export.verdict import Verdict
 
 logger = logging.getLogger("looopy_otel")
 
-PROTOBUF: Final = "application/x-protobuf"
-GZIP_MAGIC: Final = b"\x1f\x8b"
-SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
-"""OpenTelemetry's context key under which its HTTP client instrumentations make no spans."""
 ADOPT_SECONDS: Final = 30.0
 """How often an idle sender looks for batches that nobody answers for any more."""
-_ANSWER_LIMIT = 64 * 1024
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _FAULT = Verdict("rejected", "fault", "a fault of this library; see stats().internal_errors")
 
@@ -61,8 +49,7 @@ class Sender:
         self._outbox = outbox
         self._tally = tally
         self._backoff = backoff or Backoff()
-        self._secrets = secrets_in(destination.headers)
-        self._langfuse = LANGFUSE_OTLP_PATH in destination.endpoint
+        self._post = Post(destination)
         self._reset()
         reset_after_fork(self._reset)
 
@@ -70,7 +57,7 @@ class Sender:
         self._signal = threading.Condition()
         self._shipping = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._client: httpx.Client | None = None
+        self._post.reset()
         self._to_adopt = False
         self._hurry = False
         self._closed = False
@@ -106,7 +93,7 @@ class Sender:
         if thread is not None:
             # A thread in the middle of a request goes on as long as the process; what it sends is acknowledged.
             thread.join(remaining(deadline))
-        self._close_client()
+        self._post.close()
 
     def _empty_until(self, deadline: float, give_up: Callable[[], bool]) -> bool:
         orphans = not self._closed and self._outbox.has_orphans
@@ -140,14 +127,14 @@ class Sender:
         self._thread = thread
 
     def _run(self) -> None:
-        _suppress_instrumentation()
+        suppress_instrumentation()
         while self._wait_for_work():
             with guard("export.sender"):
                 self._round(None)
                 continue
             # Whatever it was, the thread lives on, and does not spin.
             self._pause(_FAULT, None)
-        self._close_client()
+        self._post.close()
 
     def _wait_for_work(self) -> bool:
         with self._signal:
@@ -158,7 +145,7 @@ class Sender:
             return not self._closed
 
     def _suppressed_round(self, deadline: float) -> None:
-        _suppress_instrumentation()
+        suppress_instrumentation()
         self._round(deadline)
 
     def _round(self, deadline: float | None) -> None:
@@ -191,66 +178,12 @@ class Sender:
             return None
         verdict = _FAULT
         with guard("export.sender"):
-            verdict = self._post(body, deadline)
+            verdict = self._post.send(body, timeout=None if deadline is None else remaining(deadline))
         self._settle(batch, verdict)
         return verdict
 
-    def _post(self, body: bytes, deadline: float | None) -> Verdict:
-        # Loaded on the sender's thread, at the first batch, so that no start of a program pays for it.
-        import httpx
-
-        compressed = body.startswith(GZIP_MAGIC)
-        headers = {
-            **self._destination.headers,
-            "content-type": PROTOBUF,
-            "user-agent": f"looopy-otel/{library_version()}",
-            **({"content-encoding": "gzip"} if compressed else {}),
-        }
-        timeout = self._destination.timeout if deadline is None else min(self._destination.timeout, remaining(deadline))
-        url = self._destination.endpoint
-        try:
-            client = self._opened_client()
-            with client.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
-                answer = _beginning(response, timeout)
-        except httpx.TimeoutException as error:
-            return self._unreachable("timeout", f"no answer within {timeout:g} s", error)
-        except httpx.RequestError as error:
-            return self._unreachable("connection", "no connection", error)
-        except (OSError, ImportError, ValueError) as error:
-            return self._unreachable("client", "no HTTP client", error)
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return judge(response.status_code, names, answer, endpoint=url, langfuse=self._langfuse)
-
-    def _unreachable(self, reason: str, what: str, error: Exception) -> Verdict:
-        text = str(error)
-        hint = ""
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            hint = "; its certificate is not trusted here: set OTEL_EXPORTER_OTLP_CERTIFICATE to your CA bundle"
-        elif "WRONG_VERSION_NUMBER" in text:
-            hint = "; it does not speak TLS: http:// instead of https://?"
-        where = public_url(self._destination.endpoint)
-        return Verdict("retry", reason, f"{where}: {what} ({type(error).__name__}: {text}){hint}")
-
-    def _opened_client(self) -> httpx.Client:
-        import httpx
-
-        if self._client is None:
-            authority = self._destination.certificate
-            verify = ssl.create_default_context(cafile=authority) if authority else True
-            self._client = httpx.Client(verify=verify)
-        return self._client
-
-    def _close_client(self) -> None:
-        if self._shipping.acquire(blocking=False):
-            try:
-                client, self._client = self._client, None
-                if client is not None:
-                    client.close()
-            finally:
-                self._shipping.release()
-
     def _settle(self, batch: Batch, verdict: Verdict) -> None:
-        message = masked(verdict.message, self._secrets)
+        message = self._post.message(verdict)
         if message:
             self._tally.failed(message)
             self._warn(verdict, message)
@@ -288,18 +221,3 @@ class Sender:
         with self._signal:
             self._signal.wait_for(lambda: self._closed or (self._hurry and not asked), seconds)
             self._hurry = False
-
-
-def _beginning(response: httpx.Response, seconds: float) -> bytes:
-    """The first bytes of an answer, for as long as it takes at most."""
-    until = time.monotonic() + seconds
-    found = b""
-    for piece in response.iter_raw():
-        found += piece
-        if len(found) >= _ANSWER_LIMIT or time.monotonic() > until:
-            break
-    return found[:_ANSWER_LIMIT]
-
-
-def _suppress_instrumentation() -> None:
-    context.attach(context.set_value(SUPPRESS_INSTRUMENTATION, True))

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
+from looopy_otel.core.endpoint import METRICS_PATH, TRACES_PATH
 from looopy_otel.core.secrets import redact_or_hide
 
 LONGEST_RETRY_AFTER = 300.0
@@ -43,7 +44,9 @@ class Verdict:
     rejected_spans: int = 0
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes, *, endpoint: str, langfuse: bool) -> Verdict:
+def judge(
+    status: int, headers: Mapping[str, str], body: bytes, *, endpoint: str, langfuse: bool, things: str = "spans"
+) -> Verdict:
     """Judges an answer.
 
     408, 425, 429 and every 5xx may pass later (Langfuse answers 500 when its own queue fails); any other answer than
@@ -56,11 +59,12 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, *, endpoint: str
         body: The beginning of the response's body.
         endpoint: The URL that was asked.
         langfuse: True when the endpoint is a Langfuse.
+        things: What was sent: ``spans``, or ``metrics``.
     """
     if 200 <= status < 300:
-        return _partial_success(headers, body)
+        return _partial_success(headers, body, things)
     where = public_url(endpoint)
-    cause = _cause(status, langfuse, where)
+    cause = _cause(status, langfuse, METRICS_PATH if things == "metrics" else TRACES_PATH)
     said = _one_line(body) if "html" not in headers.get("content-type", "") else ""
     message = f"{where} answered {status}" + (f": {cause}" if cause else "") + (f" (it says: {said})" if said else "")
     if status in _RETRIED or status >= 500:
@@ -117,7 +121,7 @@ def _decoded(token: str) -> tuple[str, ...]:
     return pair, pair.partition(":")[2]
 
 
-def _cause(status: int, langfuse: bool, where: str) -> str:
+def _cause(status: int, langfuse: bool, route: str) -> str:
     keys = (
         "check LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, and that they belong to this host and region"
         if langfuse
@@ -126,9 +130,9 @@ def _cause(status: int, langfuse: bool, where: str) -> str:
     causes = {
         401: f"the keys are wrong or missing; {keys}",
         403: f"the keys may not write here; {keys}",
-        404: "nothing listens at this path; an OTLP endpoint usually ends in /v1/traces"
+        404: f"nothing listens at this path; an OTLP endpoint usually ends in {route}"
         + (", at Langfuse in /api/public/otel/v1/traces" if langfuse else ""),
-        405: "this path takes no POST; an OTLP endpoint usually ends in /v1/traces",
+        405: f"this path takes no POST; an OTLP endpoint usually ends in {route}",
         413: "the request is too large for it or for a proxy before it; raise its body limit",
         415: "it does not take OTLP over HTTP with protobuf; a gRPC port (4317) is not an HTTP port (4318)",
         429: "too many requests; it asks to slow down",
@@ -143,13 +147,14 @@ def _one_line(said: bytes) -> str:
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
-def _partial_success(headers: Mapping[str, str], body: bytes) -> Verdict:
+def _partial_success(headers: Mapping[str, str], body: bytes, things: str) -> Verdict:
     if not body or "protobuf" not in headers.get("content-type", ""):
         return Verdict("delivered")
     # Loaded here because the encoder's classes shall load on the worker's and the sender's threads only.
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+    # The answer to metrics has the same two fields under the same numbers.
     response = ExportTraceServiceResponse()
     try:
         response.ParseFromString(body)
@@ -159,5 +164,5 @@ def _partial_success(headers: Mapping[str, str], body: bytes) -> Verdict:
     if partial.rejected_spans <= 0:
         return Verdict("delivered")
     said = _one_line(partial.error_message.encode())
-    message = f"the endpoint took the batch without {partial.rejected_spans} spans: {said}"
+    message = f"the endpoint took the batch without {partial.rejected_spans} {things}: {said}"
     return Verdict("delivered", "partial-success", message, rejected_spans=partial.rejected_spans)

@@ -1,7 +1,8 @@
-"""The exporter behind the SDK's batch processor: redacts, prices and renders each span, and hands it to everyone."""
+"""The exporter behind the SDK's batch processor: redacts, prices, measures and renders each span, and hands it on."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -16,18 +17,25 @@ from opentelemetry.util.types import AttributeValue
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
-from looopy_otel.core.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_TYPE
+from looopy_otel.core.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_TYPE, METRIC_UNPRICED_CALLS
 from looopy_otel.core.settings import Dialect
 from looopy_otel.core.text import valid_text
 from looopy_otel.export.destination import DestinationExporter, Outgoing
 from looopy_otel.export.drafted import DraftedSpan
 from looopy_otel.export.foreign import foreign_attributes, valid_scope
+from looopy_otel.export.metrics import Metering
+from looopy_otel.export.run_costs import RunCosts
+
+logger = logging.getLogger("looopy_otel")
 
 SLICE_SECONDS: Final = 0.0005
 """How long the worker keeps the interpreter lock at a stretch, as far as single spans allow."""
 
 LATE_SECONDS: Final = 0.2
 """How long a span that goes its whole way on its caller's thread waits for a destination that is busy with others."""
+
+WARNED_MODELS: Final = 100
+"""How many models without a price are warned of, one by one."""
 
 _FOR_EVER: Final = -1.0
 NOTHING: Final[Mapping[str, AttributeValue]] = {}
@@ -47,6 +55,7 @@ class Worker(SpanExporter):
         is_own: True for the keys that were set from the draft's own facts at the start of a span; the rendering
             sets them again.
         destinations: Where every span goes.
+        metering: Measures every operation, whether or not its span is sampled; None where nothing is measured.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class Worker(SpanExporter):
         render: Render,
         is_own: Callable[[str], bool],
         destinations: Sequence[DestinationExporter],
+        metering: Metering | None = None,
     ) -> None:
         self._redact = redact
         self._redact_attributes = redact_attributes
@@ -68,6 +78,7 @@ class Worker(SpanExporter):
         self._price = price
         self._render = render
         self._is_own = is_own
+        self._metering = metering
         self._groups: dict[tuple[Dialect, ...], list[DestinationExporter]] = {}
         for destination in destinations:
             self._groups.setdefault(tuple(sorted(set(destination.dialects))), []).append(destination)
@@ -82,6 +93,8 @@ class Worker(SpanExporter):
         self._handed_on = 0
         self._dropped: Counter[str] = Counter()
         self._unpriced: Counter[str] = Counter()
+        self._run_costs = RunCosts()
+        self._warned_models: set[str] = set()
 
     @property
     def handed_on(self) -> int:
@@ -124,7 +137,10 @@ class Worker(SpanExporter):
         batches: dict[tuple[Dialect, ...], list[Outgoing]] = {dialects: [] for dialects in self._groups}
         until = time.perf_counter() + SLICE_SECONDS
         for span in spans:
-            self._take(span, batches)
+            if isinstance(span, DraftedSpan) and not span.is_sampled:
+                self._measure_unsampled(span)
+            else:
+                self._take(span, batches)
             if time.perf_counter() >= until:
                 # Gives the interpreter lock away: without it a waiting thread gets its turn after 5 ms only.
                 time.sleep(0)
@@ -154,19 +170,29 @@ class Worker(SpanExporter):
         """
         deadline = time.monotonic() + timeout_millis / 1000
         self._hurry()
+        measured = self._metering.flush() if self._metering is not None else None
         done = True
         for destination in self.destinations:
             with guard(f"export.{destination.name}"):
                 done = destination.flush(deadline) and done
+        if measured is not None:
+            with guard("export.metrics"):
+                done = measured(deadline) and done
         return done
 
     def shutdown(self, timeout_millis: float = 5000) -> None:
-        """Closes the destinations, within one deadline for all of them."""
+        """Closes the destinations and the metrics, within one deadline for all of them."""
         deadline = time.monotonic() + timeout_millis / 1000
         self._hurry()
+        measured = self._metering.flush() if self._metering is not None else None
         for destination in self.destinations:
             with guard(f"export.{destination.name}"):
                 destination.close(deadline)
+        if self._metering is not None and measured is not None:
+            with guard("export.metrics"):
+                measured(deadline)
+            with guard("export.metrics"):
+                self._metering.close(deadline)
 
     def _hurry(self) -> None:
         """Sets all destinations going at once, before they are waited for one after the other."""
@@ -185,11 +211,25 @@ class Worker(SpanExporter):
         for dialects, outgoing in (made or {}).items():
             batches[dialects].append(outgoing)
 
+    def _measure_unsampled(self, span: DraftedSpan) -> None:
+        with guard("export.worker"):
+            self._measure(span, self._priced(span, span.draft))
+
+    def _priced(self, span: ReadableSpan, draft: Draft) -> Draft:
+        priced = self._price(self._redact(draft))
+        return self._run_costs.settled(priced, span.context.span_id if span.context is not None else None)
+
+    def _measure(self, span: ReadableSpan, draft: Draft) -> None:
+        self._count_unpriced(draft)
+        if self._metering is not None:
+            with guard("export.metrics"):
+                self._metering.record(draft, span.context)
+
     def _made(self, span: ReadableSpan) -> dict[tuple[Dialect, ...], Outgoing]:
         draft = span.draft if isinstance(span, DraftedSpan) else None
         if draft is not None:
-            draft = self._price(self._redact(draft))
-            self._count_unpriced(draft)
+            draft = self._priced(span, draft)
+            self._measure(span, draft)
         attributes = self._others_attributes(span, draft)
         status, events, links = self._status(span, draft), self._events(span, draft), self._links(span)
         name, scope = valid_text(self._redact_name(span.name)), valid_scope(span.instrumentation_scope)
@@ -245,8 +285,28 @@ class Worker(SpanExporter):
         return [Link(link.context, foreign_attributes(link.attributes, self._redact_attributes)) for link in span.links]
 
     def _count_unpriced(self, draft: Draft) -> None:
-        if isinstance(draft, LLMDraft) and draft.cost is None and draft.answered:
-            self._count(self._unpriced, draft.response_model or draft.request_model)
+        if not isinstance(draft, LLMDraft) or draft.cost is not None or not draft.answered:
+            return
+        model = draft.response_model or draft.request_model
+        self._count(self._unpriced, model)
+        # Without usage there is nothing to price; that is no fault of the price table.
+        if draft.usage is not None and self._is_news(model):
+            logger.warning(
+                "looopy-otel: no price is known for the model %r: its calls have no cost. "
+                "They are counted in stats().unpriced_calls and in the metric %s. "
+                "Say what it costs, in USD per million tokens: configure(prices={%r: {'input': …, 'output': …}}), "
+                "or in the file of LOOOPY_OTEL_PRICES.",
+                model,
+                METRIC_UNPRICED_CALLS,
+                model,
+            )
+
+    def _is_news(self, model: str) -> bool:
+        with self._lock:
+            if model in self._warned_models or len(self._warned_models) >= WARNED_MODELS:
+                return False
+            self._warned_models.add(model)
+            return True
 
     def _count(self, counter: Counter[str], key: str, spans: int = 1) -> None:
         with self._lock:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from looopy_otel.core.hooks import Handle, Recorder
-from looopy_otel.core.operation import Operation
+from looopy_otel.core.guard import guard
+from looopy_otel.core.hooks import NO_RECORDER, Handle, Recorder
+from looopy_otel.core.operation import LLMCall, Operation
+from looopy_otel.instrument.langfuse import one_generation
 from looopy_otel.record.recorder import Recording
 
 
@@ -19,4 +21,8 @@ class TracingObserver:
 
     def start(self, operation: Operation, *, parent: Handle | None = None, current: bool = True) -> Recorder:
         """Says that an operation starts now, here."""
-        return self._recording.start(operation, parent=parent, current=current)
+        recorder = self._recording.start(operation, parent=parent, current=current)
+        if isinstance(operation, LLMCall) and recorder is not NO_RECORDER:
+            with guard("observer.langfuse"):
+                one_generation(self._recording.ownership)
+        return recorder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
 _MISSING: Final = object()
 _lock = threading.RLock()
@@ -31,10 +31,11 @@ def patch(name: str, owner: Any, attribute: str, replacement: object) -> None:
         attribute: Its attribute; one that it inherits is inherited again afterwards.
         replacement: What stands there from now on.
     """
-    before = vars(owner).get(attribute, _MISSING)
+    namespace = cast("Mapping[str, object]", vars(owner))
+    before = namespace.get(attribute, _MISSING)
 
     def restore() -> None:
-        if vars(owner).get(attribute) is not replacement:
+        if namespace.get(attribute) is not replacement:
             return  # Somebody else has patched it since; what is there calls what they know.
         if before is _MISSING:
             delattr(owner, attribute)

@@ -1,152 +1,195 @@
 """One wrapper per kind of function: sync, async, generator, async generator. No other module has these four bodies.
 
-The wrapper is of the same kind as what it wraps. Only the user's own call stands in a ``try``; a recorder never raises.
+The wrapper is of the same kind as what it wraps. Only the user's own call stands in a ``try``; a recording never
+raises. What a consumer sends and throws into a generator reaches the one behind it, `GeneratorExit` included, and no
+frame keeps an exception that passes, so that none of them lives longer than in code without the wrapper.
+
+A generator that is never iterated and a coroutine that is never awaited record nothing. Since a generator's body only
+runs when it is iterated, arguments that do not fit are complained of then. A plain function that returns an awaitable,
+or an iterator, is a plain function: its recording ends when it returns.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
-from looopy_otel.core.hooks import Recorder
+from looopy_otel.instrument.function_call import UNRECORDED, FunctionCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Begin = Callable[[tuple[Any, ...], dict[str, Any]], Recorder]
-"""Opens the recorder of one call, from its positional and keyword arguments."""
 
-MAX_ITEMS = 1_000
-"""Items of a generator that are kept as its output; the generator itself goes on."""
+Begin: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], FunctionCall | None]
+"""Opens the recording of one call, from its positional and keyword arguments; None where nothing is recorded."""
 
 
 def recorded(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
     """Wraps a function so that each call of it is recorded.
 
     Args:
-        function: Any function, method or callable object, of any of the four kinds.
-        begin: Opens the recorder of one call.
+        function: Any function, method, partial or callable object, of any of the four kinds.
+        begin: Opens the recording of one call.
 
     Returns:
         A function of the same kind with the same signature.
     """
-    target = function if inspect.isroutine(function) else type(function).__call__
-    if inspect.isasyncgenfunction(target):
-        return cast("Callable[P, R]", _async_generator(cast("Any", function), begin))
-    if inspect.isgeneratorfunction(target):
-        return cast("Callable[P, R]", _generator(cast("Any", function), begin))
-    if inspect.iscoroutinefunction(target):
-        return cast("Callable[P, R]", _coroutine(cast("Any", function), begin))
+    for is_kind, wrapper in _WRAPPERS:
+        if _is_of(is_kind, function):
+            return cast("Callable[P, R]", wrapper(function, begin))
     return _plain(function, begin)
 
 
+def is_generator(function: Callable[..., Any]) -> bool:
+    """True for what gives a generator or an async generator when it is called."""
+    return _is_of(inspect.isgeneratorfunction, function) or _is_of(inspect.isasyncgenfunction, function)
+
+
+def _is_of(is_kind: Callable[[object], bool], function: object) -> bool:
+    """Whether a function is of a kind, or the one behind a partial, or that of a callable object."""
+    behind = function
+    while isinstance(behind, partial):
+        behind = cast("partial[Any]", behind).func
+    return is_kind(function) or is_kind(behind if inspect.isroutine(behind) else type(behind).__call__)
+
+
+def _faced(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a wrapper the name, docs and signature of what it wraps; a callable object's attributes stay with it."""
+    if inspect.isroutine(function):
+        return update_wrapper(wrapper, function)
+    update_wrapper(wrapper, function, assigned=(), updated=())
+    behind = function.func if isinstance(function, partial) else type(function)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    for name in WRAPPER_ASSIGNMENTS:
+        if name not in ("__annotations__", "__type_params__") and hasattr(behind, name):
+            setattr(wrapper, name, getattr(behind, name))
+    return wrapper
+
+
 def _plain(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
-    @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        recorder = begin(args, kwargs)
+        recording = begin(args, kwargs)
+        if recording is None:
+            return function(*args, **kwargs)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            recorder.end(error=error)
+            recording.failed(error)
             raise
-        recorder.record(output=result)
-        recorder.end(result)
+        recording.returned(result)
         return result
 
-    return call
+    return _faced(call, function)
 
 
 def _coroutine(function: Callable[P, Awaitable[R]], begin: Begin) -> Callable[P, Awaitable[R]]:
-    @wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        recorder = begin(args, kwargs)
+        recording = begin(args, kwargs)
+        if recording is None:
+            return await function(*args, **kwargs)
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            recorder.end(error=error)
+            recording.failed(error)
             raise
-        recorder.record(output=result)
-        recorder.end(result)
+        recording.returned(result)
         return result
 
-    return call
+    return _faced(call, function)
 
 
 def _generator(function: Callable[P, Generator[Any, Any, R]], begin: Begin) -> Callable[P, Generator[Any, Any, R]]:
-    @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, R]:
-        recorder = begin(args, kwargs)
-        items: list[Any] = []
+        recording = begin(args, kwargs)
+        if recording is None:
+            return (yield from function(*args, **kwargs))
+        left = False
         try:
             generator = function(*args, **kwargs)
-            step: Callable[[], Any] = generator.__next__
+            step, argument = generator.send, cast("Any", None)
             while True:
-                item = step()
-                if len(items) < MAX_ITEMS:
-                    items.append(item)
-                recorder.suspend()
                 try:
-                    sent = yield item
-                except GeneratorExit:
-                    recorder.resume()
-                    generator.close()
-                    raise
+                    item = step(argument)
+                finally:
+                    argument = None
+                recording.item(item)
+                recording.suspend()
+                try:
+                    argument = yield item
+                    step, left = generator.send, False
                 except BaseException as thrown:
-                    recorder.resume()
-                    step = _bound(generator.throw, thrown)
-                else:
-                    recorder.resume()
-                    step = _bound(generator.send, sent)
+                    step, argument, left = generator.throw, thrown, isinstance(thrown, GeneratorExit)
+                recording.resume()
         except StopIteration as stop:
-            recorder.record(output=items)
-            recorder.end()
-            return stop.value
+            value = stop.value
         except BaseException as error:
-            recorder.record(output=items)
-            recorder.end(error=error)
+            recording.failed(error)
             raise
+        if left:
+            recording.failed(GeneratorExit())
+        else:
+            recording.exhausted(value)
+        return value
 
-    return call
+    return _faced(call, function)
 
 
 def _async_generator(
     function: Callable[P, AsyncGenerator[Any, Any]], begin: Begin
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
-    @wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        recorder = begin(args, kwargs)
-        items: list[Any] = []
+        recording = begin(args, kwargs) or UNRECORDED
+        left = False
         try:
             generator = function(*args, **kwargs)
-            step: Callable[[], Awaitable[Any]] = generator.__anext__
+            step, argument = cast("Callable[[Any], Awaitable[Any]]", partial(_first_step, generator)), cast("Any", None)
             while True:
-                item = await step()
-                if len(items) < MAX_ITEMS:
-                    items.append(item)
-                recorder.suspend()
                 try:
-                    sent = yield item
-                except GeneratorExit:
-                    recorder.resume()
-                    await generator.aclose()
-                    raise
+                    item = await step(argument)
+                finally:
+                    argument = None
+                recording.item(item)
+                recording.suspend()
+                try:
+                    argument = yield item
+                    step, left = generator.asend, False
                 except BaseException as thrown:
-                    recorder.resume()
-                    step = _bound(generator.athrow, thrown)
-                else:
-                    recorder.resume()
-                    step = _bound(generator.asend, sent)
+                    step, argument, left = generator.athrow, thrown, isinstance(thrown, GeneratorExit)
+                recording.resume()
         except StopAsyncIteration:
-            recorder.record(output=items)
-            recorder.end()
+            pass
         except BaseException as error:
-            recorder.record(output=items)
-            recorder.end(error=error)
+            recording.failed(error)
             raise
+        if left:
+            recording.failed(GeneratorExit())
+        else:
+            recording.exhausted(None)
 
-    return call
+    return _faced(call, function)
 
 
-def _bound(method: Callable[[Any], R], argument: Any) -> Callable[[], R]:
-    return lambda: method(argument)
+def _first_step(generator: AsyncGenerator[Any, Any], argument: None) -> Awaitable[Any]:
+    """Starts a wrapped async generator without telling the event loop of it.
+
+    A loop that is shut down closes all generators that it knows of, at once. The wrapper is one of them and closes the
+    one in it; if the loop did so too, the two would meet: "asynchronous generator is already running".
+    """
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=_left_to_the_wrapper)
+    try:
+        return generator.asend(argument)
+    finally:
+        sys.set_asyncgen_hooks(*before)
+
+
+def _left_to_the_wrapper(generator: AsyncGenerator[Any, Any]) -> None:
+    """Where even the wrapper was never closed, its loop is gone, and nothing can be awaited any more."""
+
+
+_WRAPPERS: tuple[tuple[Callable[[object], bool], Callable[..., Any]], ...] = (
+    (inspect.isasyncgenfunction, _async_generator),
+    (inspect.isgeneratorfunction, _generator),
+    (inspect.iscoroutinefunction, _coroutine),
+)

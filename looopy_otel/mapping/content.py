@@ -18,7 +18,22 @@ _DEPTH = 100
 TOO_DEEP = "[nested too deeply]"
 """What stands for content below a depth of 100, which encoders refuse."""
 
-_FINISH_REASONS: Mapping[str, str] = {"tool_calls": "tool_call", "function_call": "tool_call"}
+# OpenAI's, Anthropic's and Gemini's words for what the conventions call stop, length, content_filter and tool_call.
+_FINISH_REASONS: Mapping[str, str] = {
+    "completed": "stop",
+    "end_turn": "stop",
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_output_tokens": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "function_call": "tool_call",
+    "tool_calls": "tool_call",
+    "tool_use": "tool_call",
+}
 
 
 def encode_json(value: object) -> str:
@@ -70,14 +85,26 @@ def genai_messages(content: object, role: str, finish_reason: str | None = None)
     messages = [_message(entry, role) for entry in (entries if all(map(_is_message, entries)) else [content])]
     if finish_reason is not None:
         for message in messages:
-            message["finish_reason"] = _FINISH_REASONS.get(finish_reason, finish_reason)
+            message["finish_reason"] = _finish_reason(finish_reason, message["parts"])
     return messages
+
+
+def _finish_reason(word: str, parts: Sequence[_Object]) -> str:
+    # OpenAI's responses and Gemini use one word for an answer, whether it is a text or asks for tools.
+    if word in ("completed", "STOP") and any(part.get("type") == "tool_call" for part in parts):
+        return "tool_call"
+    return _FINISH_REASONS.get(word.lower(), word)
+
+
+def is_conversation(content: object) -> bool:
+    """True for a list of messages, and for the empty one."""
+    return isinstance(content, list) and all(map(_is_message, cast("list[object]", content)))
 
 
 def only_choice(output: object) -> object:
     """Gives the one message of an answer with one choice, and any other output as it is."""
     choices = _entries(output)
-    return choices[0] if len(choices) == 1 else output
+    return choices[0] if len(choices) == 1 and _is_message(choices[0]) else output
 
 
 def _entries(content: object) -> list[object]:
@@ -185,6 +212,30 @@ def _file_part(part: _Object) -> _Object | None:
     return _located("document", data) if isinstance(data, str) else None
 
 
+def _source_part(part: _Object) -> _Object | None:
+    """Anthropic's pictures and documents."""
+    source = part.get("source")
+    details = cast("_Object", source) if isinstance(source, dict) else {}
+    modality = str(part["type"])
+    match details.get("type"):
+        case "base64":
+            blob = {"type": "blob", "modality": modality, "content": text_of(details.get("data", ""))}
+            return {**blob, "mime_type": details["media_type"]} if details.get("media_type") else blob
+        case "url":
+            return {"type": "uri", "modality": modality, "uri": text_of(details.get("url", ""))}
+        case "file":
+            return {"type": "file", "modality": modality, "file_id": text_of(details.get("file_id", ""))}
+        case _:
+            return None
+
+
+def _input_file_part(part: _Object) -> _Object | None:
+    """The files of OpenAI's responses, which stand in the part itself."""
+    if isinstance(part.get("file_url"), str):
+        return _located("document", part["file_url"])
+    return _file_part({"file": part})
+
+
 def _located(modality: str, url: str) -> _Object:
     """A ``data:`` URL carries the bytes themselves: a blob. Any other stands for them: a uri."""
     head, comma, data = url.partition(",")
@@ -197,10 +248,16 @@ def _located(modality: str, url: str) -> _Object:
 
 _PARTS: Mapping[str, Callable[[_Object], _Object | None]] = {
     "text": _text_part,
+    "input_text": _text_part,
+    "output_text": _text_part,
     "thinking": _thinking_part,
     "image_url": _image_part,
+    "input_image": _image_part,
+    "image": _source_part,
+    "document": _source_part,
     "input_audio": _audio_part,
     "file": _file_part,
+    "input_file": _input_file_part,
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from looopy_otel.core.draft import AgentDraft, Draft, IterationDraft, LLMDraft, ToolDraft
 from looopy_otel.core.semconv import (
     GEN_AI_AGENT_NAME,
+    GEN_AI_EMBEDDINGS_DIMENSION_COUNT,
     GEN_AI_INPUT_MESSAGES,
     GEN_AI_OUTPUT_MESSAGES,
     GEN_AI_REQUEST_STREAM,
@@ -68,7 +69,12 @@ def _own(draft: Draft) -> dict[str, AttributeValue]:
         case AgentDraft() | IterationDraft():
             return _conversation(draft)
         case _:
-            return known({INPUT: _text(draft.input), OUTPUT: _text(draft.output)})
+            return _plain(draft)
+
+
+def _plain(draft: Draft) -> dict[str, AttributeValue]:
+    """Content that is no conversation, for which the conventions have no name."""
+    return known({INPUT: _text(draft.input), OUTPUT: _text(draft.output)})
 
 
 def _llm(draft: LLMDraft) -> dict[str, AttributeValue]:
@@ -76,6 +82,7 @@ def _llm(draft: LLMDraft) -> dict[str, AttributeValue]:
         **request_attributes(draft.parameters),
         **known(
             {
+                **_dimensions(draft),
                 GEN_AI_REQUEST_STREAM: draft.stream or None,
                 GEN_AI_RESPONSE_FINISH_REASONS: _finish_reasons(draft),
                 GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: draft.time_to_first_chunk,
@@ -85,9 +92,17 @@ def _llm(draft: LLMDraft) -> dict[str, AttributeValue]:
             }
         ),
         **generation_attributes(draft),
-        **_conversation(draft),
+        **(_plain(draft) if draft.operation == "embeddings" else _conversation(draft)),
         **known({GEN_AI_TOOL_DEFINITIONS: encode_json(genai_tools(draft.tools)) if draft.tools else None}),
     }
+
+
+def _dimensions(draft: LLMDraft) -> dict[str, Fact]:
+    """How long the vectors are that came back; a request says so only where it wants another length."""
+    if draft.operation != "embeddings" or not isinstance(draft.output, dict):
+        return {}
+    dimensions = draft.output.get("dimensions")
+    return {GEN_AI_EMBEDDINGS_DIMENSION_COUNT: dimensions} if isinstance(dimensions, int) else {}
 
 
 def _usage(draft: LLMDraft) -> dict[str, Fact]:
@@ -118,12 +133,14 @@ def _conversation(draft: AgentDraft | IterationDraft | LLMDraft) -> dict[str, At
     reason = reasons[0] if reasons else None
     return known(
         {
-            GEN_AI_INPUT_MESSAGES: None if draft.input is None else encode_json(genai_messages(draft.input, "user")),
-            GEN_AI_OUTPUT_MESSAGES: None
-            if draft.output is None
-            else encode_json(genai_messages(draft.output, "assistant", reason)),
+            GEN_AI_INPUT_MESSAGES: _messages(draft.input, "user"),
+            GEN_AI_OUTPUT_MESSAGES: _messages(draft.output, "assistant", reason),
         }
     )
+
+
+def _messages(content: object, role: str, finish_reason: str | None = None) -> str | None:
+    return None if content is None or content == [] else encode_json(genai_messages(content, role, finish_reason))
 
 
 def _tool(draft: ToolDraft) -> dict[str, AttributeValue]:

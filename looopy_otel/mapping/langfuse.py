@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final, cast
 
 from looopy_otel.core.draft import Cost, Draft, LLMDraft
 from looopy_otel.core.semconv import (
@@ -27,8 +28,9 @@ from looopy_otel.core.semconv import (
 )
 from looopy_otel.core.settings import Deployment
 from looopy_otel.core.usage import Usage
+from looopy_otel.core.usage_parts import Part, disjoint_parts
 from looopy_otel.mapping.attributes import AttributeValue, known
-from looopy_otel.mapping.content import encode_json, only_choice, text_of
+from looopy_otel.mapping.content import encode_json, is_conversation, only_choice, text_of
 from looopy_otel.mapping.identity import metadata_facts
 from looopy_otel.mapping.scalars import scalar_attributes
 
@@ -57,7 +59,7 @@ def generation_attributes(draft: LLMDraft) -> dict[str, AttributeValue]:
             LANGFUSE_MODEL_NAME: model_name(draft.response_model or draft.request_model),
             LANGFUSE_MODEL_PARAMETERS: encode_json(parameters) if parameters else None,
             LANGFUSE_USAGE_DETAILS: encode_json(usage) if usage else None,
-            LANGFUSE_COST_DETAILS: encode_json(_cost_details(draft.cost)) if draft.cost else None,
+            LANGFUSE_COST_DETAILS: encode_json(cost_details(draft.cost)) if draft.cost else None,
             LANGFUSE_COMPLETION_START_TIME: _first_chunk_time(draft),
         }
     )
@@ -69,33 +71,36 @@ def _usage_of_failure(draft: LLMDraft) -> dict[str, int] | None:
     return {"input": 0, "output": 0} if failed else None
 
 
+_BUCKETS: Final[Mapping[Part, str]] = {
+    "input": "input",
+    "cache_read": "input_cached_tokens",
+    "cache_write": "input_cache_creation",
+    "cache_write_5m": "input_cache_creation_5m",
+    "cache_write_1h": "input_cache_creation_1h",
+    "input_audio": "input_audio_tokens",
+    "input_image": "input",
+    "output": "output",
+    "reasoning": "output_reasoning_tokens",
+    "output_audio": "output_audio_tokens",
+    "output_image": "output",
+}
+"""Langfuse's names of the parts: those that its price table has prices for.
+
+What it has no price for of its own stands with the rest: under a name without a price it would cost nothing there.
+"""
+
+
 def usage_details(usage: Usage) -> dict[str, int]:
     """Cuts inclusive counts into Langfuse's disjoint buckets, which its prices and sums are made for.
 
-    Parts that are known and not zero get a bucket of their own; ``input`` and ``output`` are what remains. Where
-    reported parts overlap (cached audio, for one), the later one is cut, so that the buckets' sum is always ``total``.
+    Parts that are known and not zero get a bucket of their own where Langfuse has one; ``input`` and ``output`` are
+    what remains. Where reported parts overlap (cached audio, for one), the later one is cut, so that the buckets' sum
+    is always ``total``.
     """
-    inputs = {
-        "input_cached_tokens": usage.cache_read_tokens,
-        "input_cache_creation": usage.cache_write_tokens,
-        "input_audio_tokens": usage.audio_input_tokens,
-    }
-    outputs = {"output_reasoning_tokens": usage.reasoning_tokens, "output_audio_tokens": usage.audio_output_tokens}
-    details = {
-        **_buckets("input", usage.prompt_tokens, inputs),
-        **_buckets("output", usage.completion_tokens, outputs),
-    }
+    details: dict[str, int] = {}
+    for part, tokens in disjoint_parts(usage).items():
+        details[_BUCKETS[part]] = details.get(_BUCKETS[part], 0) + tokens
     return {**details, "total": sum(details.values())}
-
-
-def _buckets(rest: str, whole: int, parts: Mapping[str, int | None]) -> dict[str, int]:
-    left = max(whole, 0)
-    buckets: dict[str, int] = {}
-    for name, part in parts.items():
-        if taken := min(max(part or 0, 0), left):
-            buckets[name] = taken
-            left -= taken
-    return {rest: left, **buckets}
 
 
 def model_name(model: str) -> str:
@@ -108,11 +113,20 @@ def _parameter(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else encode_json(value)
 
 
-def _cost_details(cost: Cost) -> dict[str, float]:
-    """The shares only where they make up the total: what a price asks per request belongs to neither."""
-    if cost.input is None or cost.output is None or cost.input + cost.output != cost.total:
-        return {"total": float(cost.total)}
-    return {"input": float(cost.input), "output": float(cost.output), "total": float(cost.total)}
+def cost_details(cost: Cost) -> dict[str, float]:
+    """The cost of each bucket of `usage_details`, and the total that they make up.
+
+    Shares that do not make up the total, as of a cost that the provider reported, are left out.
+    """
+    shares: dict[str, Decimal] = {}
+    for part, amount in cost.parts.items():
+        bucket = _BUCKETS.get(cast("Part", part), part)
+        shares[bucket] = shares.get(bucket, Decimal(0)) + amount
+    if not shares and cost.input is not None and cost.output is not None:
+        shares = {"input": cost.input, "output": cost.output}
+    if sum(shares.values(), Decimal(0)) != cost.total:
+        shares = {}
+    return {bucket: float(amount) for bucket, amount in shares.items()} | {"total": float(cost.total)}
 
 
 def _first_chunk_time(draft: LLMDraft) -> str | None:
@@ -140,5 +154,5 @@ def _content(draft: Draft) -> dict[str, AttributeValue]:
 def _with_tools(draft: LLMDraft) -> Any:
     if not draft.tools:
         return draft.input
-    messages = {} if draft.input is None else {"messages": draft.input}
-    return {**messages, "tools": draft.tools}
+    name = "messages" if is_conversation(draft.input) else "input"
+    return {**({} if draft.input is None else {name: draft.input}), "tools": draft.tools}

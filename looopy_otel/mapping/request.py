@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from looopy_otel.core.semconv import (
+    GEN_AI_EMBEDDINGS_DIMENSION_COUNT,
     GEN_AI_OUTPUT_TYPE,
     GEN_AI_REQUEST_CHOICE_COUNT,
+    GEN_AI_REQUEST_ENCODING_FORMATS,
     GEN_AI_REQUEST_FREQUENCY_PENALTY,
     GEN_AI_REQUEST_MAX_TOKENS,
     GEN_AI_REQUEST_PRESENCE_PENALTY,
+    GEN_AI_REQUEST_PREVIOUS_RESPONSE,
     GEN_AI_REQUEST_REASONING_LEVEL,
     GEN_AI_REQUEST_SEED,
     GEN_AI_REQUEST_STOP_SEQUENCES,
@@ -38,7 +41,7 @@ _OUTPUT_TYPES: Mapping[str, str] = {"text": "text", "json_object": "json", "json
 
 
 def request_attributes(parameters: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """Maps OpenAI's parameter names to ``gen_ai.request.*``; what the conventions do not know is left out.
+    """Maps OpenAI's and Anthropic's parameters to ``gen_ai.request.*``; what the conventions do not know is left out.
 
     Args:
         parameters: As sent: ``temperature``, ``max_tokens``, ``stop``, ``response_format``, …
@@ -51,7 +54,10 @@ def request_attributes(parameters: Mapping[str, Any]) -> dict[str, AttributeValu
             facts[attribute] = count
     choices = _whole(parameters.get("n"))
     facts[GEN_AI_REQUEST_CHOICE_COUNT] = None if choices == 1 else choices
-    facts[GEN_AI_REQUEST_STOP_SEQUENCES] = _stop_sequences(parameters.get("stop"))
+    facts[GEN_AI_REQUEST_STOP_SEQUENCES] = _texts(parameters.get("stop") or parameters.get("stop_sequences"))
+    facts[GEN_AI_REQUEST_ENCODING_FORMATS] = _texts(parameters.get("encoding_format"))
+    facts[GEN_AI_EMBEDDINGS_DIMENSION_COUNT] = _whole(parameters.get("dimensions"))
+    facts[GEN_AI_REQUEST_PREVIOUS_RESPONSE] = _text(parameters.get("previous_response_id"))
     facts[GEN_AI_REQUEST_REASONING_LEVEL] = _reasoning_level(parameters)
     facts[GEN_AI_OUTPUT_TYPE] = _output_type(parameters.get("response_format"))
     return known(facts)
@@ -65,10 +71,14 @@ def _whole(value: Any) -> int | None:
     return int(value) if _is_number(value) and value == int(value) else None
 
 
-def _stop_sequences(stop: object) -> list[str]:
-    if isinstance(stop, str):
-        return [stop]
-    return [str(text) for text in cast("list[object]", stop)] if isinstance(stop, list | tuple) else []
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [str(text) for text in cast("list[object]", value)] if isinstance(value, list | tuple) else []
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _reasoning_level(parameters: Mapping[str, Any]) -> str | None:

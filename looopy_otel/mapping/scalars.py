@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from looopy_otel.core.draft import AgentDraft, AttemptDraft, Draft, IterationDraft, LLMDraft, StepDraft, ToolDraft
+from looopy_otel.core.operation import LLMOperation
 from looopy_otel.core.semconv import (
     AGENT_COST_USD,
     AGENT_ITERATION,
@@ -38,6 +39,7 @@ from looopy_otel.core.semconv import (
     LANGFUSE_TYPE,
     LANGFUSE_TYPE_AGENT,
     LANGFUSE_TYPE_CHAIN,
+    LANGFUSE_TYPE_EMBEDDING,
     LANGFUSE_TYPE_GENERATION,
     LANGFUSE_TYPE_SPAN,
     LANGFUSE_TYPE_TOOL,
@@ -51,7 +53,6 @@ from looopy_otel.core.semconv import (
     LLM_REQUEST_ID,
     LLM_RESPONSE_HEADER,
     LLM_USAGE_SOURCE,
-    OPERATION_CHAT,
     OPERATION_EXECUTE_TOOL,
     OPERATION_INVOKE_AGENT,
     OUTPUT_BYTES,
@@ -64,19 +65,31 @@ from looopy_otel.mapping.identity import identity_attributes
 OBSERVATION_TYPES: Mapping[str, str] = {
     "agent": LANGFUSE_TYPE_AGENT,
     "iteration": LANGFUSE_TYPE_CHAIN,
-    "llm": LANGFUSE_TYPE_GENERATION,
     "tool": LANGFUSE_TYPE_TOOL,
     "attempt": LANGFUSE_TYPE_SPAN,
     "step": LANGFUSE_TYPE_SPAN,
 }
-"""Langfuse's type of each kind of draft. An explicit one stands above all that the server would guess from the rest."""
+"""Langfuse's type of each kind of draft but LLM calls.
+
+An explicit one stands above all that the server would guess from the rest.
+"""
 
 _NO_FAILURE = frozenset({"abandoned", "cancelled"})
 
 
+def observation_type(draft: Draft) -> str:
+    """Langfuse's type of a draft."""
+    return llm_observation_type(draft.operation) if isinstance(draft, LLMDraft) else OBSERVATION_TYPES[draft.kind]
+
+
+def llm_observation_type(operation: LLMOperation) -> str:
+    """Langfuse's type of an LLM call."""
+    return LANGFUSE_TYPE_EMBEDDING if operation == "embeddings" else LANGFUSE_TYPE_GENERATION
+
+
 def scalar_attributes(draft: Draft, deployment: Deployment) -> dict[str, AttributeValue]:
     """The scalars of a draft: identity first, then the kind's own, the error's type and the shapes of lost content."""
-    facts: dict[str, Fact] = {LANGFUSE_TYPE: OBSERVATION_TYPES[draft.kind]}
+    facts: dict[str, Fact] = {LANGFUSE_TYPE: observation_type(draft)}
     facts |= _own(draft)
     facts[ERROR_TYPE] = error_type(draft)
     if draft.input_shape is not None:
@@ -140,7 +153,7 @@ def _agent(draft: AgentDraft) -> dict[str, Fact]:
 def _llm(draft: LLMDraft) -> dict[str, Fact]:
     usage, cost = draft.usage, draft.cost
     return {
-        GEN_AI_OPERATION_NAME: OPERATION_CHAT,
+        GEN_AI_OPERATION_NAME: draft.operation,
         GEN_AI_PROVIDER_NAME: draft.provider_name,
         GEN_AI_SYSTEM: draft.system,
         GEN_AI_REQUEST_MODEL: draft.request_model,

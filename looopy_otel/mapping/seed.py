@@ -1,7 +1,8 @@
 """The `seed` dialect: the names that came first, plain enough to read on a console.
 
-``gen_ai.prompt`` is the whole conversation as JSON; ``gen_ai.completion`` the answer: its text where it is only text,
-else the message as JSON (a list of messages for several choices). Other spans carry bare ``input`` and ``output``.
+``gen_ai.prompt`` is the whole conversation as JSON (a text that is no conversation as it is); ``gen_ai.completion``
+the answer: its text where it is only text, else the message as JSON (a list of messages for several choices). Other
+spans carry bare ``input`` and ``output``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _content(draft: Draft) -> dict[str, AttributeValue]:
     if isinstance(draft, LLMDraft):
         return known(
             {
-                GEN_AI_PROMPT: None if draft.input is None else encode_json(draft.input),
+                GEN_AI_PROMPT: None if draft.input is None else text_of(draft.input),
                 GEN_AI_COMPLETION: _completion(draft.output),
             }
         )

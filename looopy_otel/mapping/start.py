@@ -20,12 +20,10 @@ from looopy_otel.core.semconv import (
     LANGFUSE_TYPE,
     LANGFUSE_TYPE_AGENT,
     LANGFUSE_TYPE_CHAIN,
-    LANGFUSE_TYPE_GENERATION,
     LANGFUSE_TYPE_SPAN,
     LANGFUSE_TYPE_TOOL,
     LLM_ATTEMPT_DELAY,
     LLM_ATTEMPT_NUMBER,
-    OPERATION_CHAT,
     OPERATION_EXECUTE_TOOL,
     OPERATION_INVOKE_AGENT,
     SERVER_ADDRESS,
@@ -35,6 +33,7 @@ from looopy_otel.core.settings import Deployment
 from looopy_otel.mapping.attributes import AttributeValue, known
 from looopy_otel.mapping.identity import identity_attributes
 from looopy_otel.mapping.request import request_attributes
+from looopy_otel.mapping.scalars import llm_observation_type
 
 
 def start_attributes(operation: Operation, deployment: Deployment, *, root: bool) -> dict[str, AttributeValue]:
@@ -90,8 +89,8 @@ def _llm(call: LLMCall) -> dict[str, AttributeValue]:
     return {
         **known(
             {
-                LANGFUSE_TYPE: LANGFUSE_TYPE_GENERATION,
-                GEN_AI_OPERATION_NAME: OPERATION_CHAT,
+                LANGFUSE_TYPE: llm_observation_type(call.operation),
+                GEN_AI_OPERATION_NAME: call.operation,
                 GEN_AI_PROVIDER_NAME: call.provider_name,
                 GEN_AI_SYSTEM: call.system,
                 GEN_AI_REQUEST_MODEL: call.model,

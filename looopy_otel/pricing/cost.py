@@ -1,50 +1,47 @@
-"""What a call cost: as the provider reported it, else by the price table, else unknown. Unknown is never 0."""
+"""What a call cost: as the provider reported it, else by the user's prices, else by the price table, else unknown.
+
+Unknown is never 0.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
+from typing import Final
 
 from looopy_otel.core.draft import Cost, LLMDraft
+from looopy_otel.core.model_price import PER_REQUEST
+from looopy_otel.core.types import CostSource
 from looopy_otel.core.usage import Usage
-from looopy_otel.pricing.table import knows_provider, price_of, table_version
+from looopy_otel.core.usage_parts import INPUT_PARTS, OUTPUT_PARTS, disjoint_parts
+from looopy_otel.pricing.names import candidates, undated
+from looopy_otel.pricing.price_list import NO_PRICES, PriceList
+from looopy_otel.pricing.table import TablePrice, table_price, table_version
 
-FREE_TABLE = "free"
-"""What `Cost.table` says of a model that runs on the user's own machine."""
+FREE_TABLE: Final = "free"
+"""What `Cost.table` says of a model that costs nothing."""
 
-_FREE = frozenset({"ollama", "ollama_chat"})
+_OLLAMA: Final = frozenset({"ollama", "ollama_chat"})
+_FREE_SUFFIX: Final = ":free"
+"""How OpenRouter marks what it serves for nothing."""
 
-# Servers that run any model under its name: what the model's maker asks for it says nothing of what they cost.
-_SELF_HOSTED = frozenset(
-    {
-        "custom",
-        "hosted_vllm",
-        "huggingface",
-        "llamafile",
-        "lm_studio",
-        "local",
-        "oobabooga",
-        "petals",
-        "vllm",
-        "xinference",
-    }
-)
+# Amounts are exact, whatever numbers were reported, and whatever precision the application has set for itself.
+_EXACT: Final = Context(prec=200)
 
-_RESELLERS = frozenset({"aws", "azure"})
-
-# LiteLLM's prefixes and `gen_ai.system` values that the table does not know by that name.
-_TABLE_NAMES: Mapping[str, str] = {
-    "azure.ai.openai": "azure",
-    "azure.ai.inference": "azure",
-    "azure_ai": "azure",
-    "azure_text": "azure",
-    "codestral": "mistral",
-    "fireworks_ai": "fireworks",
-    "palm": "google",
-    "x_ai": "x-ai",
+_WIDER: Final[Mapping[str, str]] = {
+    "cache_read": "input",
+    "cache_write": "input",
+    "cache_write_5m": "cache_write",
+    "cache_write_1h": "cache_write",
+    "input_audio": "input",
+    "input_image": "input",
+    "reasoning": "output",
+    "output_audio": "output",
+    "output_image": "output",
 }
+"""What costs as much where a part has no price of its own."""
 
 
 def cost_of(
@@ -56,62 +53,76 @@ def cost_of(
     reported: Decimal | None = None,
     at: datetime | None = None,
     service_tier: str | None = None,
+    speed: str | None = None,
+    prices: PriceList = NO_PRICES,
 ) -> Cost | None:
     """Says what a call cost.
 
-    What the provider reported wins (source ``provider``). Otherwise the price table decides (``price-table``), by the
-    model that answered, then by the one asked for; a provider's prefix names the provider and is stripped. Models
-    served by Ollama cost nothing (``price-table``, table ``free``).
+    What the provider reported wins (source ``provider``). Otherwise the user's prices decide (``override``), then the
+    price table (``price-table``): each by the model that answered, then by the one asked for. A prefix names the
+    provider and is stripped. Models that Ollama serves, and those that OpenRouter calls ``:free``, cost nothing
+    (``price-table``, table ``free``).
 
     Args:
-        usage: Inclusive counts; None finds a reported cost only.
+        usage: Inclusive counts; None finds a reported cost, and a price per call, only.
         request_model: The model asked for.
         response_model: The model that answered, or None.
         system: ``gen_ai.system``: the provider where the model's name does not say it.
         reported: USD. 0 counts as unknown, as a proxy says 0 of what it has no price for, unless the model is free.
         at: When the call was made, with a time zone; now by default.
-        service_tier: The tier asked for, which may have its own prices.
+        service_tier: The tier that served the call, else the one asked for; it may have its own prices, as ``batch``.
+        speed: Anthropic's ``speed``, which may have its own prices.
+        prices: The user's prices.
 
     Returns:
         The cost, exact, or None when it is unknown.
     """
-    free = is_free(request_model, response_model, system)
+    override = prices.find(response_model, request_model, system=system)
+    free = override.is_free if override is not None else is_free(request_model, response_model, system)
     if reported is not None and reported.is_finite() and (reported > 0 or (free and reported == 0)):
         return Cost(total=reported, source="provider")
+    if override is not None:
+        return _amount(usage, TablePrice(override.rates, override.per_request), "override")
     if free:
-        return Cost(total=Decimal(0), input=Decimal(0), output=Decimal(0), source="price-table", table=FREE_TABLE)
+        nothing = Decimal(0)
+        return Cost(total=nothing, input=nothing, output=nothing, source="price-table", table=FREE_TABLE)
     if usage is None:
         return None
-    for model in filter(None, dict.fromkeys((response_model, request_model))):
-        for name, provider in _candidates(model, system):
-            price = price_of(usage, name, provider, at=at, service_tier=service_tier)
-            if price is not None:
-                return Cost(price.total, price.input, price.output, source="price-table", table=table_version())
+    circumstances = _circumstances(service_tier, speed)
+    for name, provider in _names(request_model, response_model, system):
+        found = table_price(name, provider, prompt_tokens=usage.prompt_tokens, at=at, circumstances=circumstances)
+        cost = _by_table(usage, found)
+        if cost is not None:
+            return cost
     return None
 
 
 def is_free(request_model: str, response_model: str | None = None, system: str | None = None) -> bool:
-    """True for a model that is known to cost nothing: one that Ollama serves.
+    """True for a model that is known to cost nothing: one that Ollama serves, or that OpenRouter gives away.
 
     Not so where another model answered in its place, as proxies arrange it when the first one fails.
     """
     prefix, slash, name = request_model.partition("/")
-    if response_model is not None and response_model.partition("/")[0] in _FREE:
+    if response_model is not None and (
+        response_model.partition("/")[0] in _OLLAMA or response_model.endswith(_FREE_SUFFIX)
+    ):
         return True
-    if prefix in _FREE:
+    if prefix in _OLLAMA:
         return response_model is None or _without_tag(response_model) == _without_tag(name)
-    return not slash and system in _FREE
+    if request_model.endswith(_FREE_SUFFIX):
+        return response_model is None or _last_name(response_model) == _last_name(request_model)
+    return not slash and system in _OLLAMA
 
 
-def _without_tag(model: str) -> str:
-    return model.partition(":")[0]
+def priced(draft: LLMDraft, prices: PriceList = NO_PRICES) -> LLMDraft:
+    """Gives the draft with its cost; one that has a cost already, or whose cost is unknown, comes back as it is.
 
-
-def priced(draft: LLMDraft) -> LLMDraft:
-    """Gives the draft with its cost; one that has a cost already, or whose cost is unknown, comes back as it is."""
+    Args:
+        draft: An LLM call.
+        prices: The user's prices.
+    """
     if draft.cost is not None:
         return draft
-    tier = draft.parameters.get("service_tier")
     cost = cost_of(
         draft.usage,
         request_model=draft.request_model,
@@ -119,32 +130,73 @@ def priced(draft: LLMDraft) -> LLMDraft:
         system=draft.system,
         reported=draft.reported_cost,
         at=datetime.fromtimestamp(draft.start_time / 1e9, UTC),
-        service_tier=tier if isinstance(tier, str) else None,
+        service_tier=draft.service_tier or text_parameter(draft.parameters, "service_tier"),
+        speed=text_parameter(draft.parameters, "speed"),
+        prices=prices,
     )
     return draft if cost is None else replace(draft, cost=cost)
 
 
-def _candidates(model: str, system: str | None) -> Iterator[tuple[str, str | None]]:
-    """Names to look up, with the provider to look under.
-
-    A provider named by the prefix is the only one asked: another one's price for the same model would be a guess. A
-    model that its supposed maker does not have is another maker's, who answered in its place.
-    """
-    prefix, slash, rest = model.partition("/")
-    if prefix in _SELF_HOSTED or system in _SELF_HOSTED:
-        return
-    provider = _provider(prefix) if slash else None
-    if provider is not None:
-        yield rest, provider
-        return
-    provider = _provider(system) if system else None
-    yield model, provider
-    if slash:
-        yield model.rpartition("/")[2], provider
-    if provider is not None and provider not in _RESELLERS:
-        yield model, None
+def text_parameter(parameters: Mapping[str, object], name: str) -> str | None:
+    """A parameter of a request, where it is a text."""
+    value = parameters.get(name)
+    return value if isinstance(value, str) else None
 
 
-def _provider(name: str) -> str | None:
-    known = _TABLE_NAMES.get(name, name)
-    return known if knows_provider(known) else None
+def _without_tag(model: str) -> str:
+    return model.partition(":")[0]
+
+
+def _last_name(model: str) -> str:
+    return _without_tag(model.rpartition("/")[2])
+
+
+def _names(request_model: str, response_model: str | None, system: str | None) -> Iterator[tuple[str, str | None]]:
+    models = [model for model in dict.fromkeys((response_model, request_model)) if model]
+    for model in models:
+        yield from candidates(model, system)
+    for model in filter(None, map(undated, models)):
+        yield from candidates(model, system)
+
+
+def _circumstances(service_tier: str | None, speed: str | None) -> dict[str, str]:
+    said = {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
+    return {name: value for name, value in {**said, "speed": speed}.items() if value}
+
+
+def _by_table(usage: Usage, found: TablePrice | None) -> Cost | None:
+    return None if found is None else _amount(usage, found, "price-table", table_version())
+
+
+def _amount(usage: Usage | None, price: TablePrice, source: CostSource, table: str | None = None) -> Cost | None:
+    """The cost of a call at this price; None where something was used that the price says nothing of."""
+    per_request = price.per_request
+    # A price per call alone says what a call costs, whatever it used.
+    used = {} if per_request and not price.rates else None if usage is None else disjoint_parts(usage)
+    if used is None:
+        return None
+    parts: dict[str, Decimal] = {PER_REQUEST: per_request} if per_request else {}
+    with localcontext(_EXACT):
+        for part, tokens in used.items():
+            rate = _rate(price, part)
+            if tokens and rate is None:
+                return None
+            if tokens and rate is not None:
+                parts[part] = (rate * tokens).scaleb(-6)
+        return Cost(
+            total=sum(parts.values(), Decimal(0)),
+            input=sum((parts[part] for part in INPUT_PARTS if part in parts), Decimal(0)),
+            output=sum((parts[part] for part in OUTPUT_PARTS if part in parts), Decimal(0)),
+            source=source,
+            table=table,
+            parts=parts,
+        )
+
+
+def _rate(price: TablePrice, part: str) -> Decimal | None:
+    while part not in price.rates:
+        wider = _WIDER.get(part)
+        if wider is None or part in price.apart:
+            return None
+        part = wider
+    return price.rates[part]

@@ -6,98 +6,143 @@ stands for is cached; the prices of a model can depend on the time of the call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
-
-from looopy_otel.core.usage import Usage
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+_KEYS: Final[Mapping[str, str]] = {
+    "input": "input_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_5m": "cache_write_5m_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_audio": "input_audio_mtok",
+    "input_image": "input_image_mtok",
+    "output": "output_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "output_audio": "output_audio_mtok",
+    "output_image": "output_image_mtok",
+}
+"""The table's name for the price of each part of a usage."""
+
+# OpenAI asks many times as much for audio as for text, and the table leaves the price of it out for some models.
+_AUDIO: Final = frozenset({"input_audio", "output_audio"})
+_OPENAI_NAMES: Final = ("gpt-", "openai/")
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """What an amount of tokens costs, in USD."""
+class TablePrice:
+    """What the table says of one model.
 
-    total: Decimal
-    input: Decimal
-    output: Decimal
+    Attributes:
+        rates: USD per million tokens, by part; a part that the table has no price for is not there.
+        per_request: USD per call, beside its tokens.
+        apart: Parts that never cost what text costs, so that their price is unknown where it is not in `rates`.
+    """
+
+    rates: Mapping[str, Decimal]
+    per_request: Decimal = Decimal(0)
+    apart: frozenset[str] = frozenset()
+
+
+def table_version() -> str:
+    """Name and version of the table, such as ``genai-prices 0.2.3``; with its day where a newer one was put in place.
+
+    That is what genai-prices' own ``UpdatePrices`` does, which nobody here starts.
+    """
+    from genai_prices.data_snapshot import get_snapshot
+
+    snapshot = get_snapshot()
+    updated = f" of {snapshot.timestamp:%Y-%m-%d}" if snapshot.from_auto_update else ""
+    return f"genai-prices {_installed_version()}{updated}"
 
 
 @cache
-def table_version() -> str:
-    """Name and version of the table, such as ``genai-prices 0.2.3``."""
-    return f"genai-prices {version('genai-prices')}"
+def _installed_version() -> str:
+    return version("genai-prices")
 
 
-def price_of(
-    usage: Usage, model: str, provider: str | None, *, at: datetime | None = None, service_tier: str | None = None
-) -> Price | None:
-    """Looks a price up.
+def table_price(
+    model: str,
+    provider: str | None,
+    *,
+    prompt_tokens: int = 0,
+    at: datetime | None = None,
+    circumstances: Mapping[str, str] | None = None,
+) -> TablePrice | None:
+    """Looks a model up.
 
     Args:
-        usage: Inclusive counts.
         model: Name of the model without a prefix of the provider.
         provider: The table's name of the provider; None lets the table find one by the model's name.
+        prompt_tokens: Of the call: above a threshold a long prompt may make all tokens of its call dearer.
         at: When the call was made, with a time zone; now by default.
-        service_tier: As sent; ``flex``, ``priority`` and the like have their own prices.
+        circumstances: What else a price can depend on, in the table's words: ``service_tier``, ``processing``,
+            ``speed``.
 
     Returns:
-        The price, or None when the table does not know the provider or the model.
+        The prices, or None when the table does not know the provider or the model, or has no price of it.
     """
     found = _find(model, provider)
     if found is None:
         return None
     owner, info = found
-    context = {"service_tier": service_tier} if service_tier else None
-    calculated = info.calc_price(_table_usage(usage), owner, genai_request_timestamp=at, price_context=context)
-    return Price(total=calculated.total_price, input=calculated.input_price, output=calculated.output_price)
+    # A provider's own tiers say nothing of the prices that it takes over from the model's maker.
+    if circumstances and not any(info is own for own in owner.models):
+        circumstances = None
+    prices = info.get_prices(at or datetime.now(UTC), circumstances)
+    rates = {part: rate for part, key in _KEYS.items() if (rate := _rate(prices, key, prompt_tokens)) is not None}
+    per_request = _rate(prices, "requests_kcount", prompt_tokens) or Decimal(0)
+    if not rates and not per_request:
+        return None
+    return TablePrice(rates, per_request / 1000, _AUDIO if info.id.startswith(_OPENAI_NAMES) else frozenset())
 
 
-def knows_provider(provider: str) -> bool:
-    """True when the table has prices of this provider."""
-    return _knows(provider)
+def provider_in_table(provider: str) -> str | None:
+    """The table's own name of a provider; None when it has no prices of it."""
+    return _provider(provider)
+
+
+def _rate(prices: ModelPrice, key: str, prompt_tokens: int) -> Decimal | None:
+    price = getattr(prices, key, None)
+    if price is None or isinstance(price, Decimal):
+        return price
+    steps = [tier.price for tier in price.tiers if prompt_tokens > tier.start]
+    return steps[-1] if steps else price.base
+
+
+def _provider(provider: str) -> str | None:
+    from genai_prices.data_snapshot import get_snapshot
+
+    return _found_provider(provider, get_snapshot().timestamp)
+
+
+def _find(model: str, provider: str | None) -> tuple[Provider, ModelInfo] | None:
+    from genai_prices.data_snapshot import get_snapshot
+
+    return _found(model, provider, get_snapshot().timestamp)
 
 
 @lru_cache(maxsize=256)
-def _knows(provider: str) -> bool:
+def _found_provider(provider: str, _table: datetime) -> str | None:
     from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 
-    return find_provider_by_id(get_snapshot().providers, provider) is not None
+    found = find_provider_by_id(get_snapshot().providers, provider)
+    return None if found is None else found.id
 
 
 @lru_cache(maxsize=1024)
-def _find(model: str, provider: str | None) -> tuple[Provider, ModelInfo] | None:
+def _found(model: str, provider: str | None, _table: datetime) -> tuple[Provider, ModelInfo] | None:
     from genai_prices.data_snapshot import get_snapshot
 
     try:
         return get_snapshot().find_provider_model(model, None, provider, None)
     except LookupError:
         return None
-
-
-def _table_usage(usage: Usage) -> object:
-    """The table refuses parts that exceed their whole; where reported parts overlap, the later one is cut."""
-    from genai_prices.types import Usage as TableUsage
-
-    prompt, completion = max(usage.prompt_tokens, 0), max(usage.completion_tokens, 0)
-    read = _part(usage.cache_read_tokens, prompt)
-    written = _part(usage.cache_write_tokens, prompt - read)
-    reasoning = _part(usage.reasoning_tokens, completion)
-    return TableUsage(
-        input_tokens=prompt,
-        output_tokens=completion,
-        cache_read_tokens=read or None,
-        cache_write_tokens=written or None,
-        input_audio_tokens=_part(usage.audio_input_tokens, prompt - read - written) or None,
-        output_reasoning_tokens=reasoning or None,
-        output_audio_tokens=_part(usage.audio_output_tokens, completion - reasoning) or None,
-    )
-
-
-def _part(count: int | None, whole: int) -> int:
-    return min(max(count or 0, 0), whole)

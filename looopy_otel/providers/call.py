@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from looopy_otel.core.background import run_blocking
 from looopy_otel.core.errors import AlreadyUsedError, MissingExtraError
-from looopy_otel.core.operation import LLMCall
+from looopy_otel.core.operation import CallNext, LLMCall, Middleware
 from looopy_otel.core.types import LLMResponse
 from looopy_otel.providers.events import EventStream, Pump, SyncEventStream
 from looopy_otel.providers.exchange import Exchange
 from looopy_otel.providers.subscription import Subscription
 
-Performer: TypeAlias = Callable[[LLMCall, Exchange], Coroutine[Any, Any, LLMResponse]]
-"""Does one call from announcement to end."""
+
+class Performer(Protocol):
+    """Does one call from announcement to end."""
+
+    def __call__(
+        self, operation: LLMCall, exchange: Exchange, /, *, middleware: Sequence[Middleware]
+    ) -> Coroutine[Any, Any, LLMResponse]:
+        """Does it.
+
+        Args:
+            operation: The call.
+            exchange: A fresh one.
+            middleware: Around the call, outermost first.
+        """
+        ...
 
 
 class ProviderCall(Coroutine[Any, Any, LLMResponse]):
@@ -36,9 +51,11 @@ class ProviderCall(Coroutine[Any, Any, LLMResponse]):
     A second use raises `AlreadyUsedError`.
     """
 
-    def __init__(self, operation: LLMCall, perform: Performer) -> None:
+    def __init__(self, operation: LLMCall, perform: Performer, middleware: Sequence[Middleware] = ()) -> None:
         self._operation = operation
-        self._perform = perform
+        self._performer = perform
+        self._middleware = tuple(middleware)
+        self._perform = partial(perform, middleware=self._middleware)
         self._context = copy_context()
         self._used = False
         self._coroutine: Coroutine[Any, Any, LLMResponse] | None = None
@@ -48,6 +65,22 @@ class ProviderCall(Coroutine[Any, Any, LLMResponse]):
     def __repr__(self) -> str:
         state = "used" if self._used else "not sent yet"
         return f"<{type(self).__name__} model={self._operation.model!r} {state}>"
+
+    def through(self, middleware: Sequence[Middleware], provider_name: str | None = None) -> ProviderCall:
+        """The same call, with further middleware around it; this one is used up.
+
+        Args:
+            middleware: Outermost first; it stands outside of what the provider has.
+            provider_name: ``gen_ai.provider.name`` of the call, in place of what the model tells.
+
+        Raises:
+            AlreadyUsedError: If the call was used already.
+        """
+        self._claim()
+        operation, layers = self._operation, (*middleware, *self._middleware)
+        if provider_name:
+            operation, layers = replace(operation, provider_name=provider_name), (_named(provider_name), *layers)
+        return type(self)(operation, self._performer, layers)
 
     def __await__(self) -> Generator[Any, Any, LLMResponse]:
         return self._start().__await__()
@@ -156,6 +189,16 @@ class ProviderCall(Coroutine[Any, Any, LLMResponse]):
         elif driver is not self._driver or inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CLOSED:
             self._claim()
         return self._coroutine
+
+
+def _named(provider_name: str) -> Middleware:
+    """The name that the user gives, in place of what the response tells of a model behind an alias."""
+
+    async def named(operation: LLMCall, call_next: CallNext) -> LLMResponse:
+        response: LLMResponse = await call_next(operation)
+        return replace(response, provider_name=provider_name)
+
+    return named
 
 
 def _current_task() -> object:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, cast
 
+from looopy_otel.core.delivery import answered
 from looopy_otel.core.hooks import NO_HANDLE, Handle, announce
 from looopy_otel.core.operation import LLMCall, Middleware, Operation, compose
 from looopy_otel.core.types import CallOutcome, LLMResponse, StreamEvent
@@ -66,7 +67,7 @@ async def perform(
     async def innermost(asked: LLMCall) -> LLMResponse:
         if asked is not operation:
             handle.revise(asked)
-        return await send(asked, exchange)
+        return answered(await send(asked, exchange))
 
     chain = compose(middleware, innermost)
     try:

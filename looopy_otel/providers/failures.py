@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from looopy_otel.core.shapes.fields import as_text
 from looopy_otel.providers.errors import (
     AUTHENTICATION_HINT,
     KEYLESS_HINT,
@@ -26,7 +27,7 @@ from looopy_otel.providers.errors import (
     LiteLLMStreamError,
 )
 from looopy_otel.providers.response_head import ResponseHead
-from looopy_otel.providers.shape import as_object, as_text
+from looopy_otel.providers.shape import as_object
 
 MOST_READ = 4000
 """Characters of an error page that are looked at."""

@@ -192,7 +192,7 @@ class LiteLLMProvider:
             server_port=endpoint.port or (443 if endpoint.scheme == "https" else 80),
         )
         send = CallSender(options, self._open)
-        return ProviderCall(operation, partial(perform, send=send, middleware=self._middleware, tracing=self._tracing))
+        return ProviderCall(operation, partial(perform, send=send, tracing=self._tracing), self._middleware)
 
     def call_sync(self, *, messages: Sequence[MessageLike], **arguments: Unpack[CallArguments]) -> LLMResponse:
         """Makes one plain call from sync code; the arguments are those of `call`.

@@ -5,23 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from looopy_otel.core.semconv import (
-    LITELLM_CALL_ID_HEADER,
-    LITELLM_FALLBACKS_HEADER,
-    LITELLM_MODEL_GROUP_HEADER,
-    LITELLM_MODEL_NAME_HEADER,
-    LITELLM_RETRIES_HEADER,
-)
+from looopy_otel.core.response_head import kept_headers
+from looopy_otel.core.semconv import LITELLM_CALL_ID_HEADER
 from looopy_otel.providers.errors import Origin
-
-KEPT = (
-    LITELLM_CALL_ID_HEADER,
-    LITELLM_MODEL_NAME_HEADER,
-    LITELLM_MODEL_GROUP_HEADER,
-    LITELLM_RETRIES_HEADER,
-    LITELLM_FALLBACKS_HEADER,
-)
-"""The headers that say something of the call beside its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +30,7 @@ class ResponseHead:
     @property
     def kept(self) -> dict[str, str]:
         """The headers that stay with the response, or with the error."""
-        return {name: self.headers[name] for name in KEPT if name in self.headers}
+        return kept_headers(self.headers)
 
     @property
     def origin(self) -> Origin:

@@ -12,16 +12,17 @@ import orjson
 
 from looopy_otel.core.operation import LLMCall, Middleware
 from looopy_otel.core.semconv import LITELLM_COST_HEADER
+from looopy_otel.core.shapes.openai_chat_joining import ChatJoiner
 from looopy_otel.core.types import CallOutcome, LLMResponse, MessageLike, ToolLike
 from looopy_otel.providers.call import ProviderCall
 from looopy_otel.providers.events import SyncEventStream
 from looopy_otel.providers.exchange import Exchange, perform
 from looopy_otel.providers.failures import error_of, stream_error_of, truncation
 from looopy_otel.providers.preparing import CallArguments, changed_parameters, prepare
-from looopy_otel.providers.reading import answer_of, response_of
+from looopy_otel.providers.reading import completion_of, response_of
 from looopy_otel.providers.reply import RecordedRequest, Reply, Script, ScriptReader
 from looopy_otel.providers.response_head import ResponseHead
-from looopy_otel.providers.stream import Aggregate, closing_events
+from looopy_otel.providers.stream import closing_events
 
 
 class ScriptedProvider:
@@ -54,7 +55,8 @@ class ScriptedProvider:
         self.requests: list[RecordedRequest] = []
         self._model = model
         self._reader = ScriptReader(script)
-        self._perform = partial(perform, send=self._send, middleware=tuple(middleware), tracing=tracing)
+        self._middleware = tuple(middleware)
+        self._perform = partial(perform, send=self._send, tracing=tracing)
 
     @property
     def model(self) -> str:
@@ -83,7 +85,8 @@ class ScriptedProvider:
             tool_choice=tool_choice,
             response_format=response_format,
         )
-        return ProviderCall(replace(operation, parameters=changed_parameters({}, parameters)), self._perform)
+        operation = replace(operation, parameters=changed_parameters({}, parameters))
+        return ProviderCall(operation, self._perform, self._middleware)
 
     def call_sync(self, *, messages: Sequence[MessageLike], **arguments: Unpack[CallArguments]) -> LLMResponse:
         """Makes one call from sync code; the arguments are those of `call`."""
@@ -104,12 +107,12 @@ class ScriptedProvider:
         if operation.stream and reply.body is None:
             return await self._stream(operation, exchange, reply, number, head)
         body = reply.body if reply.body is not None else orjson.dumps(reply.completion(request, number))
-        return response_of(answer_of(body, head), head, operation.model)
+        return response_of(completion_of(body, head), head, operation.model)
 
     async def _stream(
         self, operation: LLMCall, exchange: Exchange, reply: Reply, number: int, head: ResponseHead
     ) -> LLMResponse:
-        aggregate = Aggregate()
+        aggregate = ChatJoiner()
 
         def answered(outcome: CallOutcome = "completed") -> LLMResponse:
             return response_of(aggregate.answer(), head, operation.model, outcome, stream=True)
@@ -130,7 +133,7 @@ class ScriptedProvider:
         return response
 
 
-def _tell(operation: LLMCall, exchange: Exchange, aggregate: Aggregate, chunk: Mapping[str, Any]) -> None:
+def _tell(operation: LLMCall, exchange: Exchange, aggregate: ChatJoiner, chunk: Mapping[str, Any]) -> None:
     progress = aggregate.add(chunk)
     if progress.delta:
         exchange.handle.chunk()

@@ -18,7 +18,7 @@ from looopy_otel.providers.exchange import Exchange
 from looopy_otel.providers.failures import error_of, shortened
 from looopy_otel.providers.masking import SecretMask
 from looopy_otel.providers.options import LiteLLMOptions
-from looopy_otel.providers.reading import answer_of, response_of
+from looopy_otel.providers.reading import completion_of, response_of
 from looopy_otel.providers.request import encode, request_body, request_headers
 from looopy_otel.providers.response_head import ResponseHead
 from looopy_otel.providers.stream_reading import StreamReading
@@ -156,7 +156,7 @@ class _Sending:
             return await reading.read(incoming, grace=min(END_GRACE, self._options.timeout / 2))
         body = b"".join([piece async for piece in incoming.pieces])
         self._log.chunk(body)
-        response = response_of(answer_of(body, head), head, self._operation.model)
+        response = response_of(completion_of(body, head), head, self._operation.model)
         if self._operation.stream:
             self._exchange.handle.chunk()
         return response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
@@ -12,21 +12,6 @@ import orjson
 def as_object(value: object) -> Mapping[str, Any]:
     """`value` where it is a JSON object, else an empty one."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def as_list(value: object) -> Sequence[Any]:
-    """`value` where it is a JSON list, else an empty one."""
-    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ()
-
-
-def as_text(value: object) -> str | None:
-    """`value` where it is a text that is not empty, else None."""
-    return value if isinstance(value, str) and value else None
-
-
-def as_json(value: object) -> str:
-    """A decoded value as JSON text again."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def decoded_json(text: bytes) -> Any:

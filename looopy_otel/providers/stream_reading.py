@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from looopy_otel.core.operation import LLMCall
+from looopy_otel.core.shapes.openai_chat_joining import ChatJoiner
 from looopy_otel.core.types import CallOutcome, LLMResponse, StreamEvent
 from looopy_otel.providers.debug_log import DebugLog
 from looopy_otel.providers.exchange import Exchange
@@ -18,7 +19,7 @@ from looopy_otel.providers.reading import response_of
 from looopy_otel.providers.response_head import ResponseHead
 from looopy_otel.providers.shape import as_object, decoded_json
 from looopy_otel.providers.sse import DONE, EventParser
-from looopy_otel.providers.stream import Aggregate, closing_events
+from looopy_otel.providers.stream import closing_events
 from looopy_otel.providers.transport import Incoming
 
 DRAIN_SECONDS = 0.05
@@ -44,7 +45,7 @@ class StreamReading:
         self._head = head
         self._log = log
         self._extend = extend
-        self._aggregate = Aggregate()
+        self._aggregate = ChatJoiner()
         self._ends_at: float | None = None
 
     async def read(self, incoming: Incoming, grace: float) -> LLMResponse:

@@ -23,7 +23,8 @@ from looopy_otel.core.messages import tool_to_dict
 from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
 from looopy_otel.core.outcome import INTERRUPTIONS, outcome_of
 from looopy_otel.core.semconv import SPAN_AGENT, SPAN_ATTEMPT, SPAN_ITERATION, SPAN_LLM, SPAN_TOOL
-from looopy_otel.core.snapshot import shape_of, snapshot, snapshot_messages, text_of
+from looopy_otel.core.snapshot import VALUE, shape_of, snapshot, snapshot_messages, text_of
+from looopy_otel.core.stored import stored
 from looopy_otel.core.types import (
     AgentResult,
     CallOutcome,
@@ -33,6 +34,7 @@ from looopy_otel.core.types import (
     Message,
     MessageLike,
     RunOutcome,
+    ToolLike,
     ToolResult,
 )
 from looopy_otel.core.usage import Usage
@@ -76,12 +78,14 @@ class Ending:
         start_time: Unix time in nanoseconds.
         end_time: Unix time in nanoseconds.
         root: True when the span's parent is not ours.
+        run: Span id of the agent run that it is a part of, or None.
         input: What it started from.
         output: What it gave, if the user recorded it; else taken from `result`.
         result: The operation's result, or the partial one.
         error: What was raised.
         metadata: Facts that the user recorded.
         time_to_first_chunk: Seconds, for streams.
+        time_per_output_chunk: Mean seconds between two chunks.
         capture_content: False when content is not recorded.
         totals: What happened inside.
         usage: Tokens that the user recorded.
@@ -96,9 +100,11 @@ class Ending:
     error: BaseException | None
     metadata: Mapping[str, Json]
     time_to_first_chunk: float | None
+    time_per_output_chunk: float | None
     capture_content: bool
     totals: Totals
     usage: Usage | None
+    run: str | None = None
 
 
 class _Common(TypedDict):
@@ -107,6 +113,7 @@ class _Common(TypedDict):
     end_time: int
     identity: Identity
     root: bool
+    run: str | None
     input: Json
     output: Json
     input_shape: Shape | None
@@ -116,18 +123,31 @@ class _Common(TypedDict):
 
 
 def messages_content(messages: Sequence[MessageLike], capture: bool) -> Content:
-    """What is kept of a conversation."""
+    """What is kept of a conversation; nothing for an empty one."""
+    if not messages:
+        return NO_CONTENT
     if capture:
         return Content(snapshot_messages(messages))
-    roles = [message.role if isinstance(message, Message) else str(message.get("role", "")) for message in messages]
-    return Content(shape=shape_of(list(messages), roles))
+    return Content(shape=shape_of(list(messages), [_role_of(message) or "" for message in messages]))
 
 
 def value_content(value: object, capture: bool) -> Content:
-    """What is kept of any other value; nothing for None."""
+    """What is kept of any other value, which may be of any size; nothing for None."""
     if value is None:
         return NO_CONTENT
-    return Content(snapshot(value)) if capture else Content(shape=shape_of(value))
+    if isinstance(value, LLMResponse):
+        message = value.message
+        value = message.content if isinstance(message.content, str) and not message.tool_calls else message
+    return Content(snapshot(value, VALUE)) if capture else Content(shape=shape_of(value))
+
+
+def _role_of(message: object) -> str | None:
+    """Whose words a message is, in whatever form an SDK has it; None for what is no message."""
+    if isinstance(message, Mapping):
+        role: object = cast("Mapping[str, object]", message).get("role")
+    else:
+        role = stored(message, "role")
+    return role if isinstance(role, str) else None
 
 
 def given_content(operation: Operation, value: object, capture: bool, *, role: str) -> Content:
@@ -149,8 +169,7 @@ def _as_messages(value: object, role: str) -> Sequence[MessageLike]:
     if isinstance(value, str):
         return [Message(role, value)]
     items: Sequence[object] = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
-    all_messages = all(isinstance(item, Message) or (isinstance(item, Mapping) and "role" in item) for item in items)
-    return cast("Sequence[MessageLike]", items) if all_messages else ()
+    return cast("Sequence[MessageLike]", items) if all(map(_role_of, items)) else ()
 
 
 def input_content(operation: Operation, capture: bool) -> Content:
@@ -160,10 +179,10 @@ def input_content(operation: Operation, capture: bool) -> Content:
             return value_content(operation.input, capture)
         case LLMCall() | Iteration():
             return messages_content(operation.messages, capture)
-        case AgentRun(prompt=str()):
-            return value_content(operation.prompt, capture)
+        case AgentRun(messages=messages, prompt=prompt) if messages and not isinstance(prompt, str):
+            return messages_content(messages, capture)
         case AgentRun():
-            return messages_content(operation.messages, capture)
+            return value_content(operation.prompt, capture)
         case ToolRun():
             return value_content(operation.arguments, capture)
         case Step():
@@ -193,7 +212,9 @@ def draft_of(operation: Operation, ending: Ending) -> Draft:
                 **_common(operation, ending, NO_CONTENT), number=operation.number, delay=operation.delay
             )
         case _:
-            return StepDraft(**_common(operation, ending, NO_CONTENT))
+            # An LLM call that another inside it has made a step still ends with what it knows of the answer.
+            result = ending.result if isinstance(ending.result, LLMResponse) else None
+            return StepDraft(**_common(operation, ending, value_content(result, ending.capture_content)))
 
 
 def failure_of(error: BaseException | None) -> Failure | None:
@@ -217,6 +238,7 @@ def _common(operation: Operation, ending: Ending, output: Content, failure: Fail
         end_time=ending.end_time,
         identity=operation.identity,
         root=ending.root,
+        run=ending.run,
         input=ending.input.value,
         output=output.value,
         input_shape=ending.input.shape,
@@ -245,13 +267,18 @@ def _agent(operation: AgentRun, ending: Ending) -> AgentDraft:
         usage=ending.usage or (result.usage if result else ending.totals.usage),
         cost=result.cost if result else None,
         parent_task_id=operation.parent_task_id,
+        own_llm_calls=ending.totals.own_llm_calls,
+        own_tool_calls=ending.totals.own_tool_calls,
     )
 
 
 def _run_outcome(error: BaseException | None) -> RunOutcome:
     if error is None:
         return "completed"
-    return "cancelled" if failure_of(error) is None else "failed"
+    if failure_of(error) is None:
+        return "cancelled"
+    # A run of the user's own code ends with a spent budget as one of the loop does.
+    return getattr(error, "run_outcome", "failed")
 
 
 def _iteration(operation: Iteration, ending: Ending) -> IterationDraft:
@@ -270,7 +297,7 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
     told = response or (ending.error if isinstance(ending.error, LooopyError) else None)
     choices = _choices(response)
     output = messages_content(choices, ending.capture_content) if choices else NO_CONTENT
-    tools = snapshot([tool_to_dict(tool) for tool in operation.tools]) if operation.tools else None
+    tools = snapshot([_tool_definition(tool) for tool in operation.tools]) if operation.tools else None
     return LLMDraft(
         **_common(operation, ending, output),
         system=(response.system if response else None) or operation.system,
@@ -284,17 +311,28 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
         usage=response.usage if response else None,
         usage_source=response.usage_source if response else "missing",
         reported_cost=response.cost if response else None,
+        service_tier=response.service_tier if response else None,
         finish_reason=response.finish_reason if response else None,
         response_id=response.id if response else None,
         request_id=getattr(told, "request_id", None),
         response_headers=dict(getattr(told, "headers", {})),
         time_to_first_chunk=ending.time_to_first_chunk,
+        time_per_output_chunk=ending.time_per_output_chunk,
         server_address=operation.server_address,
         server_port=operation.server_port,
         outcome=_call_outcome(response, ending.error),
-        answered=response is not None,
+        # A block of the user's own that ended well had its answer, even if it says nothing of it.
+        answered=response is not None or ending.error is None,
         dropped_tool_calls=response.dropped_tool_calls if response else 0,
     )
+
+
+def _tool_definition(tool: ToolLike) -> object:
+    """A tool in the shape of OpenAI's functions; one of another kind (a vendor's own tool) as it is."""
+    try:
+        return tool_to_dict(tool)
+    except (TypeError, ValueError):
+        return tool
 
 
 def _choices(response: LLMResponse | None) -> Sequence[Message]:

@@ -31,10 +31,20 @@ _OURS: Final = _Ours()
 
 
 def suppressing(operation: Operation, context: Context) -> Context:
-    """The context inside an operation: inside an LLM call that is recorded in full, other instrumentations are told."""
+    """The context inside an operation: inside an LLM call that is recorded in full, other instrumentations are told.
+
+    A tool or an agent that runs inside such a call makes calls of its own, which others may record again.
+    """
     if isinstance(operation, LLMCall) and operation.inner == "silent":
         return set_value(SUPPRESS_LLM, _OURS, context)
+    if isinstance(operation, _BOUNDARIES):
+        return unsuppressed(context)
     return context
+
+
+def unsuppressed(context: Context) -> Context:
+    """The context without our word that LLM calls are recorded already; that of others stays."""
+    return set_value(SUPPRESS_LLM, None, context) if get_value(SUPPRESS_LLM, context) is _OURS else context
 
 
 def suppressed_by_others(operation: Operation, context: Context) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +24,15 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from looopy_otel.core import hooks
+from looopy_otel.core.answer import answer_in
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.guard import guard
-from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation, Step
+from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step
 from looopy_otel.core.settings import Capture, Deployment, History
 from looopy_otel.core.snapshot import snapshot
 from looopy_otel.core.types import Json, LLMResponse, MessageLike
 from looopy_otel.mapping.start import start_attributes
-from looopy_otel.record.context import Activation, Ownership
+from looopy_otel.record.context import Activation, Ownership, context_of
 from looopy_otel.record.drafting import (
     NO_CONTENT,
     Content,
@@ -41,6 +43,9 @@ from looopy_otel.record.drafting import (
     messages_content,
     span_name,
 )
+from looopy_otel.record.langfuse_sdk import claimed_for_langfuse
+from looopy_otel.record.metric_draft import MEASURED, operation_without_content, result_without_content
+from looopy_otel.record.metric_runs import ActiveRuns
 from looopy_otel.record.nesting import InnerCall, enclosing_call, suppressed_by_others
 from looopy_otel.record.tally import Tally
 from looopy_otel.record.told import NOTHING_TOLD
@@ -60,6 +65,7 @@ class Recording:
         deployment: What stands on every span.
         capture: ``metadata`` takes no snapshot of content.
         history: ``delta`` keeps what is new on each call, the whole on the last one of a run.
+        runs: The runs under way; None where nothing is measured, so that what is not sampled leaves no draft.
     """
 
     tracer: Tracer
@@ -68,6 +74,7 @@ class Recording:
     deployment: Deployment
     capture: Capture
     history: History
+    runs: ActiveRuns | None = None
 
     def start(
         self, operation: Operation, *, parent: hooks.Handle | None = None, current: bool = True
@@ -79,12 +86,15 @@ class Recording:
             parent: What it is a part of; by default what is current here.
             current: True makes it current here.
         """
-        outer = parent or hooks.innermost()
         if suppressed_by_others(operation, get_current()):
             return hooks.NO_RECORDER
+        named = parent.outer if isinstance(parent, InnerCall) else parent
+        outer = hooks.innermost() if named is None else named
         if isinstance(operation, LLMCall) and (call := enclosing_call(outer)) is not None and call.contain(operation):
             return InnerCall(call)
-        return SpanRecorder(self, operation, outer, explicit=parent is not None, current=current)
+        if isinstance(named, SpanRecorder):
+            operation = replace(operation, identity=operation.identity.within(named.operation.identity))
+        return SpanRecorder(self, operation, outer, explicit=named is not None, current=current)
 
 
 class SpanRecorder:
@@ -101,24 +111,34 @@ class SpanRecorder:
         self.operation = operation
         self.parent = parent
         self._capture_content = recording.capture != "metadata"
-        context = _context_of(parent) if explicit else get_current()
-        self._root = not recording.ownership.has_own_parent(context)
+        context = context_of(parent.span) if explicit and isinstance(parent, SpanRecorder) else get_current()
+        self._root = recording.ownership.is_root(context)
         self._output: Content | None = None
         self._error: BaseException | None = None
-        self.ended = False
+        self._pid = os.getpid()
+        self._unended = [True]
         self._told = NOTHING_TOLD
         self._left: object = None
         self._tally = Tally()
         self._conversation: Sequence[MessageLike] = ()
         self._first_chunk: float | None = None
-        self._start_time = time.time_ns()
-        self._started = time.perf_counter_ns()
+        self._last_chunk = 0.0
+        self._chunks = 0
+        elapsed = int(operation.elapsed * 1e9) if isinstance(operation, Attempt) else 0
+        self._start_time = time.time_ns() - elapsed
+        self._started = time.perf_counter_ns() - elapsed
         self._span = self._start_span(context)
         # Nobody will see what an unsampled operation was about, so nothing of it is copied.
         self._kept = self._span.is_recording()
         self._input = input_content(operation, self._capture_content) if self._kept else NO_CONTENT
         self._metadata: dict[str, Json] = _metadata(operation) if self._kept else {}
-        self._activation = Activation(self, self._span, context, operation) if current else None
+        self.activation: Activation | None = None
+        if current:
+            projects = recording.ownership.langfuse_projects
+            context = claimed_for_langfuse(context, self.trace_id, projects) if projects else context
+            self.activation = Activation(self, self._span, context, operation)
+        if recording.runs is not None and isinstance(operation, AgentRun):
+            recording.runs.add(self)
 
     def _start_span(self, context: Context) -> Span:
         recording, operation = self._recording, self.operation
@@ -143,14 +163,19 @@ class SpanRecorder:
         return carrier
 
     def chunk(self) -> None:
-        """Notes the time to the first chunk; later calls cost nothing."""
+        """Notes the times to the first and to the last chunk, and how many there are."""
+        self._last_chunk = (time.perf_counter_ns() - self._started) / 1e9
+        self._chunks += 1
         if self._first_chunk is None:
-            self._first_chunk = (time.perf_counter_ns() - self._started) / 1e9
+            self._first_chunk = self._last_chunk
 
     def revise(self, operation: Operation) -> None:
         """Records another operation than the announced one; identity stays that of the span's start."""
         with guard("record.revise"):
+            renamed = span_name(operation) != span_name(self.operation)
             self.operation = replace(operation, identity=self.operation.identity)
+            if renamed:
+                self._span.update_name(span_name(operation))
             if self._kept:
                 self._input = input_content(operation, self._capture_content)
 
@@ -160,11 +185,13 @@ class SpanRecorder:
         Returns:
             True when this one stays the generation; False when the inner one is, and this one is a step from now on.
         """
+        self.join(inner)
+        return self.keeps()
+
+    def keeps(self) -> bool:
+        """True when this call stays the generation though something in it is one; else it is a step from now on."""
         operation = self.operation
-        if not isinstance(operation, LLMCall) or operation.inner == "silent":
-            return True
-        if operation.inner == "join":
-            self.join(inner)
+        if not isinstance(operation, LLMCall) or operation.inner != "replace":
             return True
         self.operation = Step(name=operation.name, input=operation.input, identity=operation.identity)
         with guard("record.contain"):
@@ -178,7 +205,7 @@ class SpanRecorder:
 
     def leave(self, result: object) -> None:
         """Keeps what a call inside this one gave, for the case that this one ends without a result."""
-        self._left = result or self._left
+        self._left = self._left if result is None else result
 
     def record(
         self,
@@ -198,7 +225,11 @@ class SpanRecorder:
                 return
             if input is not None:
                 self._input = given_content(self.operation, input, self._capture_content, role="user")
-            if output is not None:
+            response = answer_in(output) if isinstance(self.operation, LLMCall) else None
+            if response is not None:
+                self.leave(response)
+                self._output = None
+            elif output is not None:
                 self._output = given_content(self.operation, output, self._capture_content, role="assistant")
             for key, value in (metadata or {}).items():
                 self._metadata[str(key)] = snapshot(value)
@@ -214,62 +245,84 @@ class SpanRecorder:
     def suspend(self) -> None:
         """Steps out: what was current before is current again, until `resume`."""
         with guard("record.suspend"):
-            if self._activation is not None:
-                self._activation.suspend()
+            if self.activation is not None:
+                self.activation.suspend()
 
     def resume(self) -> None:
         """Steps in again, wherever that is."""
         with guard("record.resume"):
-            if self._activation is not None:
-                self._activation.resume()
+            if self.activation is not None:
+                self.activation.resume()
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
-        """Hands the draft over and ends the span; only the first call counts.
+        """Hands the draft over and ends the span; only the first call counts, whatever thread it comes from.
+
+        In a forked child, a span of its parent stays open: it is the parent's to end.
 
         Args:
             result: The operation's result, or with `error` the partial one.
             error: What was raised.
         """
-        if self.ended:
+        try:
+            self._unended.pop()  # Atomic: threads and finalisers may come at once.
+        except IndexError:
             return
-        self.ended = True
         end_time = self._start_time + time.perf_counter_ns() - self._started
+        with guard("record.restore"):
+            if self.activation is not None:
+                self.activation.restore()
+        if self._pid != os.getpid():
+            return
         if isinstance(self.operation, LLMCall):
-            result = self._told.of(result or self._left)
+            with guard("record.told"):
+                result = self._told.of(self._left if result is None else result)
         with guard("record.tally"):
             self._count(result)
-        with guard("record.draft"):
-            if self._span.is_recording():
+        # Somebody else may have ended the span, which OpenTelemetry logs when it is done twice.
+        if self._span.is_recording():
+            with guard("record.draft"):
                 self._hand_over(result, error or self._error, end_time)
-        with guard("record.restore"):
-            if self._activation is not None:
-                self._activation.restore()
-        # A foreign processor's failure comes out of `end`.
-        with guard("record.end"):
-            self._span.end(end_time)
+            # A foreign processor's failure comes out of `end`.
+            with guard("record.end"):
+                self._span.end(end_time)
+        elif not self._kept and self._recording.runs is not None and isinstance(self.operation, MEASURED):
+            with guard("record.draft"):
+                self._hand_over(result, error or self._error, end_time)
 
     def _hand_over(self, result: object, error: BaseException | None, end_time: int) -> None:
+        operation, kept_input = self.operation, self._input
+        if self._kept:
+            kept_input = self._kept_input(result)
+        else:
+            operation, result = operation_without_content(operation), result_without_content(result)
         draft = draft_of(
-            self.operation,
+            operation,
             Ending(
                 start_time=self._start_time,
                 end_time=end_time,
                 root=self._root,
-                input=self._kept_input(result),
+                input=kept_input,
                 output=self._output,
                 result=result,
                 error=error,
                 metadata=self._metadata,
                 time_to_first_chunk=self._first_chunk,
-                capture_content=self._capture_content,
+                time_per_output_chunk=self._time_per_chunk(),
+                capture_content=self._capture_content and self._kept,
                 totals=self._tally.totals,
                 usage=self._told.usage,
+                run=self._run_above(),
             ),
         )
         if draft.error is not None or (isinstance(draft, LLMDraft) and draft.outcome in ("error", "truncated")):
             # The description is content: the worker writes it after the gate.
             self._span.set_status(Status(StatusCode.ERROR))
         self._recording.hand_over(self._span.get_span_context(), draft)
+
+    def _time_per_chunk(self) -> float | None:
+        if self._first_chunk is None or self._chunks < 2:
+            return None
+        return (self._last_chunk - self._first_chunk) / (self._chunks - 1)
 
     def _count(self, result: object) -> None:
         """Counts this operation where it is a part of: the turn, and the run."""
@@ -284,6 +337,12 @@ class SpanRecorder:
             if isinstance(above.operation, Iteration):
                 above._tally.count(operation, result)
             above = above.parent
+
+    def _run_above(self) -> str | None:
+        above = self.parent
+        while isinstance(above, SpanRecorder) and not isinstance(above.operation, AgentRun):
+            above = above.parent
+        return above.span_id if isinstance(above, SpanRecorder) else None
 
     def _kept_input(self, result: object) -> Content:
         """The input; with ``history="delta"`` what is new in it, and the whole conversation on the run."""
@@ -308,16 +367,19 @@ class SpanRecorder:
         return run if isinstance(run, SpanRecorder) and isinstance(run.operation, AgentRun) else None
 
     @property
+    def ownership(self) -> Ownership:
+        """Tells spans of our provider from those of others."""
+        return self._recording.ownership
+
+    @property
+    def ended(self) -> bool:
+        """True once it has ended."""
+        return not self._unended
+
+    @property
     def span(self) -> Span:
         """The span."""
         return self._span
-
-
-def _context_of(parent: hooks.Handle | None) -> Context:
-    """The context whose current span is that of `parent`, for those who name it; else the one that is current here."""
-    if isinstance(parent, InnerCall):
-        parent = parent.outer
-    return set_span_in_context(parent.span) if isinstance(parent, SpanRecorder) else get_current()
 
 
 def _continuation(before: Sequence[MessageLike], messages: Sequence[MessageLike]) -> Sequence[MessageLike]:

@@ -20,6 +20,8 @@ class Totals:
         tool_calls: Tool calls, failed ones included.
         usage: Tokens; None when no call reported any.
         finish_reason: That of the last LLM call that ended.
+        own_llm_calls: LLM calls without those of runs inside it.
+        own_tool_calls: Tool calls without those of runs inside it.
     """
 
     iterations: int = 0
@@ -27,6 +29,8 @@ class Totals:
     tool_calls: int = 0
     usage: Usage | None = None
     finish_reason: str | None = None
+    own_llm_calls: int = 0
+    own_tool_calls: int = 0
 
 
 class Tally:
@@ -43,11 +47,12 @@ class Tally:
             case Iteration():
                 self._add(iterations=1)
             case ToolRun():
-                self._add(tool_calls=1)
+                self._add(tool_calls=1, own_tool_calls=1)
             case LLMCall():
                 told = response if isinstance(response, LLMResponse) else None
                 self._add(
                     llm_calls=1,
+                    own_llm_calls=1,
                     usage=told.usage if told else None,
                     finish_reason=(told.finish_reason if told else None) or now.finish_reason,
                 )
@@ -66,6 +71,8 @@ class Tally:
         tool_calls: int = 0,
         usage: Usage | None = None,
         finish_reason: str | None = None,
+        own_llm_calls: int = 0,
+        own_tool_calls: int = 0,
     ) -> None:
         with self._lock:
             now = self.totals
@@ -75,4 +82,6 @@ class Tally:
                 tool_calls=now.tool_calls + tool_calls,
                 usage=now.usage + usage if now.usage and usage else now.usage or usage,
                 finish_reason=finish_reason or now.finish_reason,
+                own_llm_calls=now.own_llm_calls + own_llm_calls,
+                own_tool_calls=now.own_tool_calls + own_tool_calls,
             )

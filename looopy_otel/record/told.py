@@ -30,7 +30,7 @@ class Told:
     def with_facts(self, usage: object, response_model: str | None, finish_reason: str | None, cost: object) -> Told:
         """These facts with others in their place where they are given."""
         return Told(
-            usage=usage_of(usage) or self.usage,
+            usage=(None if usage is None else usage_of(usage)) or self.usage,
             response_model=response_model or self.response_model,
             finish_reason=finish_reason or self.finish_reason,
             cost=_amount(cost) if cost is not None else self.cost,

@@ -102,7 +102,8 @@ async def test_an_unknown_cost_warns_once_or_stops(policy: Any, caplog: pytest.L
     if policy == "warn":
         assert result.outcome == "completed"
         assert [record.getMessage() for record in caplog.records] == [
-            "max_cost_usd counts only part of this run: the cost of a call of nobody-knows-it is unknown"
+            "max_cost_usd counts only part of this run: the cost of a call of nobody-knows-it is unknown; "
+            "say what it costs with configure(prices=…) or in the file of LOOOPY_OTEL_PRICES"
         ]
     else:
         assert (result.outcome, result.llm_calls, result.tool_calls) == ("budget_exceeded", 1, 0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.collector import Collector
 from tests.support.otlp_sink import OTLPSink
 from tests.support.proxy import LiteLLMProxy, Upstream
 
@@ -39,3 +41,11 @@ def sink() -> Iterator[OTLPSink]:
     """A place that takes spans by OTLP/HTTP."""
     with OTLPSink() as running:
         yield running
+
+
+@pytest.fixture
+def collector(tmp_path: Path, sink: OTLPSink) -> Iterator[Collector]:
+    """A real collector with the project's own configuration; `sink` stands for Langfuse."""
+    with Collector(tmp_path, sink.url) as running:
+        yield running
+    assert "failed to execute statement" not in running.log_end(10_000)

@@ -107,6 +107,21 @@ LLM = LLMDraft(
     server_port=4000,
 )
 ANSWER = replace(LLM, output=[{"role": "assistant", "content": "2"}], finish_reason="stop", tools=None)
+EMBEDDING = LLMDraft(
+    name="llm.call",
+    start_time=START,
+    end_time=END,
+    identity=IDENTITY,
+    operation="embeddings",
+    input=["a", "b"],
+    output={"embeddings": 2, "dimensions": 256},
+    system="openai",
+    provider_name="openai",
+    request_model="text-embedding-3-small",
+    parameters={"dimensions": 512, "encoding_format": "float"},
+    usage=Usage(8, 0),
+    usage_source="reported",
+)
 FAILED_CALL = LLMDraft(
     name="llm.call",
     start_time=START,
@@ -149,6 +164,7 @@ DRAFTS: dict[str, Draft] = {
     "iteration": ITERATION,
     "llm": LLM,
     "answer": ANSWER,
+    "embedding": EMBEDDING,
     "failed call": FAILED_CALL,
     "unrecorded call": UNRECORDED_CALL,
     "tool": TOOL_RUN,
@@ -179,6 +195,25 @@ ITERATION_SCALARS: dict[str, Any] = {
     "gen_ai.agent.name": "my-agent",
     "agent.iteration": 2,
     "llm.finish_reason": "tool_calls",
+}
+EMBEDDING_SCALARS: dict[str, Any] = {
+    **COMMON,
+    "langfuse.observation.type": "embedding",
+    "gen_ai.operation.name": "embeddings",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.system": "openai",
+    "gen_ai.request.model": "text-embedding-3-small",
+    "gen_ai.usage.prompt_tokens": 8,
+    "gen_ai.usage.completion_tokens": 0,
+    "gen_ai.usage.total_tokens": 8,
+    "llm.usage.source": "reported",
+    "llm.cost.source": "unknown",
+    "llm.outcome": "completed",
+}
+EMBEDDING_GENERATION: dict[str, Any] = {
+    "langfuse.observation.model.name": "text-embedding-3-small",
+    "langfuse.observation.model.parameters": '{"dimensions":512,"encoding_format":"float"}',
+    "langfuse.observation.usage_details": '{"input":8,"output":0,"total":8}',
 }
 LLM_SCALARS: dict[str, Any] = {
     **COMMON,

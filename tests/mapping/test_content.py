@@ -39,6 +39,20 @@ MESSAGES: list[tuple[dict[str, Any], list[Any]]] = [
      [{"type": "file", "modality": "document", "file_id": "f-1"}]),
     ({"role": "user", "content": [{"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBE"}}]},
      [{"type": "blob", "modality": "document", "content": "JVBE", "mime_type": "application/pdf"}]),
+    ({"role": "user", "content": [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": "https://x"}]},
+     [{"type": "text", "content": "see"}, {"type": "uri", "modality": "image", "uri": "https://x"}]),
+    ({"role": "user", "content": [{"type": "input_file", "file_id": "f-1"}, {"type": "input_file", "file_url": "https://x"}]},
+     [{"type": "file", "modality": "document", "file_id": "f-1"},
+      {"type": "uri", "modality": "document", "uri": "https://x"}]),
+    ({"role": "user", "content": [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+        {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
+        {"type": "document", "source": {"type": "file", "file_id": "f-1"}},
+        {"type": "document", "source": {"type": "text", "data": "plain"}}]},
+     [{"type": "blob", "modality": "image", "content": PNG, "mime_type": "image/png"},
+      {"type": "uri", "modality": "image", "uri": "https://x/y.png"},
+      {"type": "file", "modality": "document", "file_id": "f-1"},
+      {"type": "document", "source": {"type": "text", "data": "plain"}}]),
     ({"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]},
      [{"type": "reasoning", "content": "hm"}]),
     ({"role": "user", "content": [{"type": "hologram", "depth": 3}]}, [{"type": "hologram", "depth": 3}]),
@@ -62,6 +76,24 @@ def test_names_and_finish_reasons_are_kept() -> None:
             "finish_reason": "tool_call",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "calls", "expected"),
+    [
+        ("end_turn", False, "stop"),
+        ("tool_use", True, "tool_call"),
+        ("completed", False, "stop"),
+        ("completed", True, "tool_call"),
+        ("STOP", True, "tool_call"),
+        ("MAX_TOKENS", False, "length"),
+        ("pause_turn", False, "pause_turn"),
+    ],
+)
+def test_finish_reasons_of_all_vendors(word: str, calls: bool, expected: str) -> None:
+    entries = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}] if calls else []
+    message = {"role": "assistant", "content": "a", "tool_calls": entries}
+    assert genai_messages([message], "user", word)[0]["finish_reason"] == expected
 
 
 @pytest.mark.parametrize("content", ["text", 5, {"a": 1}, [1, 2], [{"no": "role"}]])

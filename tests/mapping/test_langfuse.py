@@ -49,6 +49,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "langfuse.observation.output": '{"role":"assistant","content":"2"}',
         "langfuse.observation.metadata.attempt": 1,
     },
+    "embedding": {
+        **drafts.EMBEDDING_SCALARS,
+        **drafts.EMBEDDING_GENERATION,
+        "langfuse.observation.input": '["a","b"]',
+        "langfuse.observation.output": '{"embeddings":2,"dimensions":256}',
+    },
     "failed call": {
         **drafts.FAILED_CALL_SCALARS,
         **drafts.FAILED_GENERATION,

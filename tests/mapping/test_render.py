@@ -16,6 +16,7 @@ from looopy_otel.core.settings import Deployment, Dialect
 from looopy_otel.core.usage import Usage
 from looopy_otel.mapping import genai, langfuse, seed
 from looopy_otel.mapping.render import is_own, render
+from tests.mapping import drafts
 from tests.mapping.drafts import DEPLOYMENT, DRAFTS
 from tests.mapping.test_content import json_values
 
@@ -153,3 +154,55 @@ def test_a_decimal_cost_is_a_double() -> None:
     cost = Cost(Decimal("0.0068"), source="provider")
     sent = render(replace(DRAFTS["llm"], cost=cost), DEPLOYMENT, ["seed"])
     assert type(sent["gen_ai.usage.cost"]) is float
+
+
+PLAIN_VALUES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "arguments and a value": (
+        {"question": "1+1?", "style": "short"},
+        {"answer": 2},
+        {
+            "langfuse.observation.input": '{"question":"1+1?","style":"short"}',
+            "langfuse.observation.output": '{"answer":2}',
+            "gen_ai.prompt": '{"question":"1+1?","style":"short"}',
+            "gen_ai.completion": '{"answer":2}',
+            "gen_ai.input.messages": (
+                '[{"role":"user","parts":[{"type":"text","content":"{\\"question\\":\\"1+1?\\",\\"style\\":\\"short\\"}"}]}]'
+            ),
+            "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"{\\"answer\\":2}"}]}]',
+        },
+    ),
+    "texts": (
+        "1+1?",
+        "2",
+        {
+            "langfuse.observation.input": "1+1?",
+            "langfuse.observation.output": "2",
+            "gen_ai.prompt": "1+1?",
+            "gen_ai.completion": "2",
+            "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"1+1?"}]}]',
+            "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"2"}]}]',
+        },
+    ),
+    "a list of one value stays a list": (
+        [1],
+        [2],
+        {
+            "langfuse.observation.input": "[1]",
+            "langfuse.observation.output": "[2]",
+            "gen_ai.prompt": "[1]",
+            "gen_ai.completion": "[2]",
+            "gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"[1]"}]}]',
+            "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"[2]"}]}]',
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLAIN_VALUES)
+def test_a_call_whose_content_is_no_conversation(case: str) -> None:
+    given_input, output, content = PLAIN_VALUES[case]
+    draft = replace(drafts.LLM, input=given_input, output=output, tools=None, finish_reason=None)
+    sent = render(draft, DEPLOYMENT, ["langfuse", "genai", "seed"])
+    assert {name: sent.get(name) for name in content} == content
+    tools = render(replace(draft, tools=[drafts.TOOL]), DEPLOYMENT, ["langfuse"])
+    assert str(tools["langfuse.observation.input"]).startswith('{"input":')

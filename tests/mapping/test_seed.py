@@ -33,6 +33,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "gen_ai.completion": "2",
         "looopy.metadata.attempt": 1,
     },
+    "embedding": {
+        **drafts.EMBEDDING_SCALARS,
+        "gen_ai.prompt": '["a","b"]',
+        "gen_ai.completion": '{"embeddings":2,"dimensions":256}',
+    },
     "failed call": {**drafts.FAILED_CALL_SCALARS, "gen_ai.prompt": drafts.MESSAGES_JSON},
     "unrecorded call": drafts.UNRECORDED_CALL_SCALARS,
     "tool": {**drafts.TOOL_SCALARS, "gen_ai.tool.name": "calculate", "input": '{"expression":"1+1"}', "output": "2"},

@@ -29,6 +29,14 @@ OPERATIONS: dict[str, Operation] = {
         server_address="localhost",
         server_port=4000,
     ),
+    "embedding": LLMCall(
+        identity=IDENTITY,
+        operation="embeddings",
+        messages=(),
+        input=["secret"],
+        model="text-embedding-3-small",
+        parameters={"dimensions": 256},
+    ),
     "tool": ToolRun(identity=IDENTITY, name="search", call_id="c1", arguments={"q": "secret"}),
     "attempt": Attempt(identity=IDENTITY, number=2, delay=0.5),
     "step": Step(identity=IDENTITY, name="look up", input="secret"),
@@ -53,6 +61,12 @@ OWN: dict[str, dict[str, Any]] = {
         "gen_ai.output.type": "json",
         "server.address": "localhost",
         "server.port": 4000,
+    },
+    "embedding": {
+        "langfuse.observation.type": "embedding",
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.request.model": "text-embedding-3-small",
+        "gen_ai.embeddings.dimension.count": 256,
     },
     "tool": {
         "langfuse.observation.type": "tool",

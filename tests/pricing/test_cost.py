@@ -15,7 +15,7 @@ from looopy_otel.core.draft import Cost, LLMDraft
 from looopy_otel.core.identity import NOBODY
 from looopy_otel.core.usage import Usage
 from looopy_otel.pricing.cost import FREE_TABLE, cost_of, is_free, priced
-from looopy_otel.pricing.table import price_of, table_version
+from looopy_otel.pricing.table import table_version
 
 THOUSAND = Usage(1000, 100)
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ SUPPORTED: list[tuple[str, str, str | None]] = [
     ("ollama/neural-chat", "ollama", "0"),
     ("azure/gpt-4", "azure", "0.036"),
     ("azure/gpt-35-turbo", "azure", "0.00065"),
-    ("bedrock/claude-3-opus", "bedrock", None),
+    ("bedrock/claude-3-opus", "bedrock", "0.0225"),
     ("bedrock/titan-text-express", "bedrock", "0.00026"),
 ]
 
@@ -154,25 +154,34 @@ def test_reasoning_is_a_part_of_the_output() -> None:
     assert cost_of_gpt4o(Usage(0, 100, reasoning_tokens=60)) == cost_of_gpt4o(Usage(0, 100))
 
 
-def test_a_service_tier_has_its_own_price() -> None:
-    plain = price_of(THOUSAND, "gpt-5", "openai", at=NOVEMBER)
-    flex = price_of(THOUSAND, "gpt-5", "openai", at=NOVEMBER, service_tier="flex")
+@pytest.mark.parametrize(("tier", "share"), [("flex", "0.5"), ("batch", "0.5"), ("default", "1"), ("auto", "1")])
+def test_a_service_tier_has_its_own_price(tier: str, share: str) -> None:
+    plain = cost_of(THOUSAND, request_model="gpt-5", response_model=None, at=NOVEMBER)
+    tiered = cost_of(THOUSAND, request_model="gpt-5", response_model=None, at=NOVEMBER, service_tier=tier)
     assert plain is not None
-    assert flex is not None
-    assert flex.total == plain.total / 2
+    assert tiered is not None
+    assert tiered.total == plain.total * Decimal(share)
+
+
+def test_speed_has_its_own_price() -> None:
+    plain = cost_of(THOUSAND, request_model="claude-opus-4-8", response_model=None, at=NOVEMBER)
+    fast = cost_of(THOUSAND, request_model="claude-opus-4-8", response_model=None, at=NOVEMBER, speed="fast")
+    assert plain is not None
+    assert fast is not None
+    assert fast.total == plain.total * 2
 
 
 counts = st.integers(0, 10**7)
 parts = st.none() | counts
 
 
-@given(st.builds(Usage, counts, counts, parts, parts, parts, parts, parts))
+@given(st.builds(Usage, counts, counts, *[parts] * 13))
 def test_any_usage_has_an_exact_price(usage: Usage) -> None:
-    cost = cost_of(usage, request_model="gpt-4o", response_model=None, system="openai")
+    cost = cost_of(usage, request_model="gemini-2.5-pro", response_model=None)
     assert cost is not None
     assert cost.input is not None
     assert cost.output is not None
-    assert Decimal(0) <= cost.total == cost.input + cost.output
+    assert Decimal(0) <= cost.total == cost.input + cost.output == sum(cost.parts.values())
 
 
 DRAFT = LLMDraft(
@@ -202,11 +211,12 @@ def test_priced_leaves_a_cost_that_is_there_and_an_unknown_one() -> None:
 
 
 def test_a_price_is_that_of_the_day_of_the_call() -> None:
-    before = price_of(THOUSAND, "gpt-5", "openai", at=datetime(2026, 1, 1, tzinfo=UTC), service_tier="flex")
-    after = price_of(THOUSAND, "gpt-5", "openai", at=NOVEMBER, service_tier="flex")
-    assert before is not None
-    assert after is not None
-    assert after.total < before.total
+    def at(moment: datetime) -> Decimal:
+        cost = cost_of(THOUSAND, request_model="gpt-5", response_model=None, at=moment, service_tier="flex")
+        assert cost is not None
+        return cost.total
+
+    assert at(datetime(2026, 1, 1, tzinfo=UTC)) > at(NOVEMBER)
 
 
 def test_priced_asks_for_the_tier_that_was_sent() -> None:
@@ -217,5 +227,18 @@ def test_priced_asks_for_the_tier_that_was_sent() -> None:
     assert flex.total < plain.total
 
 
+def test_the_tier_that_served_the_call_stands_above_the_one_asked_for() -> None:
+    call = replace(DRAFT, request_model="gpt-5", start_time=int(NOVEMBER.timestamp() * 1e9))
+    asked = replace(call, parameters={"service_tier": "flex"})
+    assert priced(replace(asked, service_tier="default")).cost == priced(call).cost
+
+
 def test_the_table_says_which_it_is() -> None:
     assert table_version().startswith("genai-prices ")
+
+
+def test_embeddings_have_a_price() -> None:
+    call = replace(DRAFT, operation="embeddings", request_model="text-embedding-3-small", usage=Usage(1_000_000, 0))
+    cost = priced(replace(call, system="openai", response_model=None)).cost
+    assert cost is not None
+    assert (cost.total, cost.source) == (Decimal("0.02"), "price-table")

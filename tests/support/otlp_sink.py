@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -21,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tests.support.spans import Span, decode
 from tests.support.tree import Node, build
 
+METRICS_PATH: Final = "/v1/metrics"
 LANGFUSE_PATH: Final = "/api/public/otel"
 DEFAULT_TIMEOUT: Final = 20.0
 
@@ -77,8 +79,34 @@ class Received:
         return decode(self.message)
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedMetrics:
+    """One request with metrics as it arrived.
+
+    Attributes:
+        path: With the query, if any.
+        headers: Lower-case names.
+        body: As sent, still compressed.
+        message: The decoded export request.
+        status: What the sink answered; 0 when it closed the connection instead.
+    """
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    message: ExportMetricsServiceRequest
+    status: int
+
+    @property
+    def accepted(self) -> bool:
+        """True when the sender was told that all is well."""
+        return 200 <= self.status < 300
+
+
 class OTLPSink:
     """An OTLP/HTTP sink on loopback, on daemon threads; close it, or use it in a ``with`` block.
+
+    Requests with metrics, told by their path, are kept and answered apart from those with spans.
 
     Args:
         answers: What the first requests get, one each; see `answer`.
@@ -90,6 +118,9 @@ class OTLPSink:
         self._requests: list[Received] = []
         self._answers: deque[Answer] = deque(answers)
         self._default = Answer()
+        self._metric_requests: list[ReceivedMetrics] = []
+        self._metric_answers: deque[Answer] = deque()
+        self._metric_default = Answer()
         self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="otlp-sink", daemon=True)
         self._thread.start()
@@ -103,6 +134,17 @@ class OTLPSink:
     def traces_url(self) -> str:
         """The URL that spans are posted to."""
         return f"{self.url}/v1/traces"
+
+    @property
+    def metrics_url(self) -> str:
+        """The URL that metrics are posted to."""
+        return f"{self.url}{METRICS_PATH}"
+
+    @property
+    def metric_requests(self) -> list[ReceivedMetrics]:
+        """All requests with metrics so far, in order of arrival."""
+        with self._changed:
+            return list(self._metric_requests)
 
     @property
     def requests(self) -> list[Received]:
@@ -129,6 +171,23 @@ class OTLPSink:
         with self._changed:
             self._answers = deque(answers)
             self._default = then or Answer()
+
+    def answer_metrics(self, *answers: Answer, then: Answer | None = None) -> None:
+        """As `answer`, for requests with metrics."""
+        with self._changed:
+            self._metric_answers = deque(answers)
+            self._metric_default = then or Answer()
+
+    def wait_for_metrics(self, count: int, timeout: float = DEFAULT_TIMEOUT) -> list[ReceivedMetrics]:
+        """Waits until at least so many requests with metrics came, accepted or not.
+
+        Raises:
+            AssertionError: If they did not come within `timeout` seconds.
+        """
+        with self._changed:
+            enough = self._changed.wait_for(lambda: len(self._metric_requests) >= count, timeout)
+        assert enough, f"{len(self.metric_requests)} of {count} requests with metrics came"
+        return self.metric_requests
 
     def wait_for(self, spans: int, timeout: float = DEFAULT_TIMEOUT) -> list[Span]:
         """Waits until at least so many spans were accepted.
@@ -173,6 +232,8 @@ class OTLPSink:
 
     def take(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Records one request and says what to answer; called by the server's threads."""
+        if path.partition("?")[0].endswith(METRICS_PATH):
+            return self._take_metrics(path, headers, body)
         message, error = _parse(headers, body)
         with self._changed:
             answer = self._answers.popleft() if self._answers else self._default
@@ -183,11 +244,23 @@ class OTLPSink:
             self._changed.notify_all()
         return answer
 
+    def _take_metrics(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        message = ExportMetricsServiceRequest.FromString(_plain(headers, body))
+        with self._changed:
+            answer = self._metric_answers.popleft() if self._metric_answers else self._metric_default
+            status = 0 if answer.drop else answer.status
+            self._metric_requests.append(ReceivedMetrics(path, headers, body, message, status))
+            self._changed.notify_all()
+        return answer
+
+
+def _plain(headers: Mapping[str, str], body: bytes) -> bytes:
+    return gzip.decompress(body) if "gzip" in headers.get("content-encoding", "") else body
+
 
 def _parse(headers: Mapping[str, str], body: bytes) -> tuple[ExportTraceServiceRequest, str | None]:
     try:
-        plain = gzip.decompress(body) if "gzip" in headers.get("content-encoding", "") else body
-        return ExportTraceServiceRequest.FromString(plain), None
+        return ExportTraceServiceRequest.FromString(_plain(headers, body)), None
     except (OSError, EOFError, DecodeError) as error:
         return ExportTraceServiceRequest(), f"{type(error).__name__}: {error}"
 

@@ -16,6 +16,8 @@ USAGE_KEYS: Final = frozenset(
         "total",
         "input_cached_tokens",
         "input_cache_creation",
+        "input_cache_creation_5m",
+        "input_cache_creation_1h",
         "input_audio_tokens",
         "output_reasoning_tokens",
         "output_audio_tokens",

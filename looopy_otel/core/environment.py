@@ -1,0 +1,84 @@
+"""Reads typed values from environment variables, and collects every problem before anybody complains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from looopy_otel.core.endpoint import url_problem
+
+Environment: TypeAlias = Mapping[str, str]
+
+
+class EnvironmentReader:
+    """One pass over an environment.
+
+    Args:
+        environ: The variables; blank ones count as absent.
+
+    Attributes:
+        problems: What is wrong so far, one line each, without secrets.
+    """
+
+    def __init__(self, environ: Environment) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str | None:
+        """The value without blanks around it; None when it is absent or empty."""
+        return self._environ.get(name, "").strip() or None
+
+    def number(self, variable: str, default: float, least: float, most: float) -> float:
+        """A number from `least` to `most`; anything else is a problem, and counts as `default`."""
+        text = self.text(variable)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            self.problems.append(f"{variable}={text!r}: must be a number from {least:g} to {most:g}")
+            return default
+        return value
+
+    def whole_number(self, variable: str, default: int, least: int, most: int) -> int:
+        """A number without a fraction, from `least` to `most`; anything else is a problem, and counts as `default`."""
+        value = self.number(variable, float(default), least, most)
+        if not value.is_integer():
+            self.problems.append(f"{variable}={self.text(variable)!r}: must be a whole number")
+            return default
+        return int(value)
+
+    def choice(self, variable: str, allowed: Sequence[str], default: str) -> str:
+        """One of the allowed words, in lower case; anything else is a problem, and counts as `default`."""
+        return self.chosen(self.text(variable), variable, allowed, default)
+
+    def chosen(self, value: object, source: str, allowed: Sequence[str], default: str) -> str:
+        """As `choice`, for a value that was said elsewhere; None means not said."""
+        if value is None:
+            return default
+        if not isinstance(value, str) or value.lower() not in allowed:
+            self.problems.append(f"{source}={value!r}: must be one of {', '.join(allowed)}")
+            return default
+        return value.lower()
+
+    def pairs(self, variable: str) -> dict[str, str]:
+        """Percent-encoded ``key=value`` pairs with commas between them; values of headers are never shown."""
+        pairs: dict[str, str] = {}
+        for item in filter(None, (part.strip() for part in (self.text(variable) or "").split(","))):
+            key, separator, value = item.partition("=")
+            if not separator or not key.strip():
+                shown = "…" if "HEADERS" in variable else repr(item)
+                self.problems.append(f"{variable}: {shown} is not of the form key=value")
+                continue
+            pairs[unquote(key.strip())] = unquote(value.strip())
+        return pairs
+
+    def is_url(self, what: str, url: str) -> bool:
+        """True for a URL that an endpoint can have; anything else is a problem."""
+        problem = url_problem(url)
+        if problem is not None:
+            self.problems.append(f"{what} {url.rpartition('@')[2]!r}: {problem}")
+        return problem is None

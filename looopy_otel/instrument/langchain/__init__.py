@@ -1,0 +1,1 @@
+"""LangChain and LangGraph: their callbacks become runs, turns, calls and tools."""

@@ -1,0 +1,1 @@
+"""The OpenAI Agents SDK: its traces become runs, turns, calls and tools."""

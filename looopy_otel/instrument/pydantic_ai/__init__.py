@@ -1,0 +1,1 @@
+"""Pydantic AI: its runs become runs, turns, calls and tools."""

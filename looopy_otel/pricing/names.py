@@ -1,0 +1,132 @@
+"""From the name of a model, as people and proxies write it, to the names that the price table may know it by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from looopy_otel.core.vendors import UNKNOWN, vendor_of
+from looopy_otel.pricing.table import provider_in_table
+
+Candidate = tuple[str, str | None]
+"""A model's name, and the table's name of its provider; None lets the table find one."""
+
+# Servers that run any model under its name: what the model's maker asks for it says nothing of what they cost.
+_SELF_HOSTED: Final = frozenset(
+    {
+        "custom",
+        "hosted_vllm",
+        "huggingface",
+        "llamafile",
+        "lm_studio",
+        "local",
+        "oobabooga",
+        "petals",
+        "triton",
+        "vllm",
+        "xinference",
+    }
+)
+
+# They ask what the provider behind them asks, whose prefix follows theirs.
+_PASSED_THROUGH: Final = frozenset({"litellm", "litellm_proxy", "vercel_ai_gateway"})
+
+# What they serve is free; another model's answer came from elsewhere.
+_FREE: Final = frozenset({"ollama", "ollama_chat"})
+
+_RESELLERS: Final = frozenset({"aws", "azure"})
+
+# LiteLLM's prefixes and `gen_ai.system` values that the table does not know by that name.
+_TABLE_NAMES: Final[Mapping[str, str]] = {
+    "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "azure_ai": "azure",
+    "azure_text": "azure",
+    "codestral": "mistral",
+    "fireworks_ai": "fireworks",
+    "meta_llama": "meta",
+    "palm": "google",
+    "x_ai": "x-ai",
+}
+
+# What people call a model there that has one version only.
+_SHORT_NAMES: Final[Mapping[Candidate, str]] = {
+    ("claude-3-opus", "aws"): "claude-3-opus-20240229",
+    ("claude-3-sonnet", "aws"): "claude-3-sonnet-20240229",
+    ("claude-3-haiku", "aws"): "claude-3-haiku-20240307",
+}
+
+_DATE: Final = re.compile(r"[-@]20\d\d-?[01]\d-?[0-3]\d$")
+_AZURE_GPT_35: Final = re.compile(r"^gpt-35-")
+_BEDROCK_RESOURCE: Final = re.compile(r"^arn:aws[^:]*:bedrock:")
+
+
+def candidates(model: str, system: str | None) -> Iterator[Candidate]:
+    """The names to look up in the table, the best one first.
+
+    A provider named by the prefix is the only one asked: another one's price for the same model would be a guess. A
+    model that its supposed maker does not have is another maker's, who answered in its place.
+
+    Args:
+        model: An identifier: with a prefix, or without one.
+        system: ``gen_ai.system``: the provider where the identifier does not say it.
+    """
+    model = model.strip().lower()
+    for name, provider in _readings(model, system.strip().lower() if system else None):
+        yield name, provider
+        if short := _SHORT_NAMES.get((name, provider)):
+            yield short, provider
+        if provider == "azure" and _AZURE_GPT_35.match(name):
+            yield _AZURE_GPT_35.sub("gpt-3.5-", name), provider
+
+
+def undated(model: str) -> str | None:
+    """The name without the date at its end: that of the model whose newest version the table has; None without one."""
+    name = _DATE.sub("", model.strip())
+    return name if name and name != model.strip() else None
+
+
+def _readings(model: str, system: str | None) -> Iterator[Candidate]:
+    if _BEDROCK_RESOURCE.match(model):
+        yield model.rpartition("/")[2], "aws"
+        return
+    prefix, slash, rest = model.partition("/")
+    if prefix in _SELF_HOSTED or system in _SELF_HOSTED:
+        return
+    if slash and prefix in _PASSED_THROUGH:
+        yield from _readings(rest, None)
+        return
+    provider = _provider(prefix) if slash else None
+    if provider is not None:
+        yield rest, provider
+        if "/" in rest and provider in _RESELLERS:
+            # A region or a route stands between: bedrock/us-east-1/…, azure/eu/….
+            yield rest.rpartition("/")[2], provider
+        return
+    if slash and vendor_of(model) is not UNKNOWN:
+        # Somebody who is known to sell models, and whose prices are not.
+        return
+    yield from _without_prefix(model, system)
+
+
+def _without_prefix(model: str, system: str | None) -> Iterator[Candidate]:
+    if system is None or system in _PASSED_THROUGH:
+        system = vendor_of(model).system
+    provider = _provider(system)
+    if provider is None and _sells_at_prices_unknown(system):
+        return
+    yield model, provider
+    if "/" in model:
+        yield model.rpartition("/")[2], provider
+    if provider is not None and provider not in _RESELLERS:
+        yield model, None
+
+
+def _sells_at_prices_unknown(system: str) -> bool:
+    return system not in _PASSED_THROUGH and system not in _FREE and vendor_of(f"{system}/") is not UNKNOWN
+
+
+def _provider(name: str) -> str | None:
+    known = _TABLE_NAMES.get(name, name)
+    return None if known in _PASSED_THROUGH else provider_in_table(known)

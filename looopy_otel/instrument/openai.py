@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from looopy_otel.core.operation import Middleware
-from looopy_otel.core.shapes.openai_chat import OPENAI_CHAT
+from looopy_otel.core.shapes.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from looopy_otel.core.shapes.openai_embeddings import OPENAI_EMBEDDINGS, embedding_output
 from looopy_otel.core.shapes.openai_responses import OPENAI_RESPONSES
 from looopy_otel.core.vendors import UNKNOWN, ModelVendor, vendor_of
@@ -60,6 +60,7 @@ OPENAI_SDK: Final = Sdk(
     "openai",
     (
         Route("/chat/completions", OPENAI_CHAT, chat_events),
+        Route("/completions", OPENAI_COMPLETIONS),
         Route("/responses", OPENAI_RESPONSES, response_events),
         Route("/embeddings", OPENAI_EMBEDDINGS, output=embedding_output),
     ),

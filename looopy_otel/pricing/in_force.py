@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from looopy_otel.core.config import prices_of_environment
 from looopy_otel.core.guard import guard
 from looopy_otel.pricing.price_list import NO_PRICES, PriceList
 
 
-class _InForce:
-    """One slot: the configured prices, or those of the environment, which are read at the first question."""
+class PricesInForce:
+    """One slot: the configured prices, else those of the environment, which are read at the first question."""
 
-    def __init__(self, read: Callable[[], PriceList]) -> None:
-        self._read = read
+    def __init__(self) -> None:
         self._configured: PriceList | None = None
-        self._read_once: PriceList | None = None
+        self._of_environment: PriceList | None = None
 
     def use(self, prices: PriceList) -> None:
+        """Puts prices into force."""
         self._configured = prices
 
     def drop(self, prices: PriceList) -> None:
+        """Takes prices out of force, unless others have taken their place."""
         if self._configured is prices:
             self._configured = None
 
     def prices(self) -> PriceList:
+        """The prices in force; none where the file of the environment is wrong, which is a fault that is counted."""
         if self._configured is not None:
             return self._configured
-        if self._read_once is None:
+        if self._of_environment is None:
             found = NO_PRICES
             with guard("pricing.environment"):
-                found = self._read()
-            self._read_once = found
-        return self._read_once
+                found = PriceList(prices_of_environment())
+            self._of_environment = found
+        return self._of_environment
 
 
-_in_force = _InForce(lambda: PriceList(prices_of_environment()))
+_in_force = PricesInForce()
 
 
 def use_prices(prices: PriceList) -> None:
-    """Puts prices into force."""
+    """Puts prices into force in this process."""
     _in_force.use(prices)
 
 

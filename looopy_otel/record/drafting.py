@@ -314,7 +314,7 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
         service_tier=response.service_tier if response else None,
         finish_reason=response.finish_reason if response else None,
         response_id=response.id if response else None,
-        request_id=getattr(told, "request_id", None),
+        request_id=_request_id(response, ending.error),
         response_headers=dict(getattr(told, "headers", {})),
         time_to_first_chunk=ending.time_to_first_chunk,
         time_per_output_chunk=ending.time_per_output_chunk,
@@ -325,6 +325,12 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
         answered=response is not None or ending.error is None,
         dropped_tool_calls=response.dropped_tool_calls if response else 0,
     )
+
+
+def _request_id(response: LLMResponse | None, error: BaseException | None) -> str | None:
+    """The request's id as the response says it, or an error: ours and those of the SDKs that carry one."""
+    told = response.request_id if response else getattr(error, "request_id", None)
+    return told if isinstance(told, str) else None
 
 
 def _tool_definition(tool: ToolLike) -> object:

@@ -14,11 +14,19 @@ import pytest
 from looopy_otel.core.config import resolve
 from looopy_otel.core.settings import Dialect
 from looopy_otel.providers import RecordedRequest, Reply, ScriptedServer
+from tests.support.model_server import ModelServer
+from tests.support.require import require_packages
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/architecture.md", "examples/README.md", "CHANGELOG.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "examples/README.md",
+    *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+WRAPPING = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "wrapping.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 def answer(request: RecordedRequest) -> Reply:
@@ -44,8 +52,30 @@ def test_its_python_runs_as_written(number: int) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("number", range(len(WRAPPING)))
+def test_the_python_of_the_wrapping_page_runs_as_written(number: int) -> None:
+    require_packages("openai", "anthropic", "litellm", "langgraph", "agents", "pydantic_ai", "tenacity")
+    with ModelServer() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", WRAPPING[number]],
+            capture_output=True,
+            encoding="utf-8",
+            env={
+                **os.environ,
+                "PYTHONIOENCODING": "utf-8",
+                "OPENAI_BASE_URL": f"{server.url}/v1",
+                "OPENAI_API_KEY": "sk-test",
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            },
+            check=False,
+            timeout=110,
+        )
+    assert done.returncode == 0, done.stderr
+
+
 def test_there_are_blocks_to_run() -> None:
     assert len(BLOCKS) >= 6
+    assert len(WRAPPING) >= 6
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -214,6 +214,7 @@ def response_of(result: Any, *, streamed: bool, provider: str | None) -> LLMResp
         finish_reason=finish or _text(facts.get("status")),
         id=_text(facts.get("id") or totals.get("id") or _provider_id(message)),
         outcome="truncated" if cut_off else "completed",
+        service_tier=_text(facts.get("service_tier")),
     )
 
 

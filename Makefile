@@ -41,7 +41,7 @@ SDK_SETS := $(filter-out newest,$(notdir $(basename $(wildcard tests/sdks/*.txt)
 test-sdks: $(SDK_SETS:%=test-sdks-%)
 
 test-sdks-%: $(VENV)-%/.installed
-	LOOOPY_OTEL_SDKS=$* $(VENV)-$*/bin/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests/instrument)
+	LOOOPY_OTEL_SDKS=$* $(VENV)-$*/bin/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),$(addprefix tests/instrument/,clients functions frameworks))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
@@ -154,7 +155,20 @@ class Budget:
 
     async def _counted(self, operation: LLMCall, call_next: CallNext, ledger: Ledger) -> Any:
         ledger.admit("LLM")
-        response = await call_next(operation)
+        begun = False
+
+        def emit(delta: object) -> None:
+            nonlocal begun
+            begun = True
+            operation.emit(delta)
+
+        try:
+            response = await call_next(replace(operation, emit=emit))
+        except BaseException:
+            if begun:
+                # It broke off in the middle of an answer, which will be charged for.
+                ledger.add(operation.model, None, None)
+            raise
         ledger.add(response.model or operation.model, response.usage, await price_of(operation, response))
         return response
 

@@ -106,7 +106,8 @@ async def _call(scope: RunScope, operation: LLMCall, wanted: Mapping[str, Any]) 
     except BaseException as error:
         partial = gathered.partial(_outcome(error))
         handle.end(partial, error=error)
-        if partial is not None and partial.usage is not None:
+        if partial is not None:
+            # Without a usage its cost is unknown: what came will be charged for.
             scope.ledger.add(partial.model or operation.model, partial.usage, price_at_once(operation, partial))
         raise
     handle.end(response)

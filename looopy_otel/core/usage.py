@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -116,8 +116,8 @@ def usage_from_openai(reported: object) -> Usage | None:
             ),
             kept,
         ),
-        **_openai_input_parts(inputs),
-        **_openai_output_parts(outputs),
+        **_named(inputs, _INPUT_DETAILS),
+        **_named(outputs, _OUTPUT_DETAILS),
     )
 
 
@@ -125,23 +125,39 @@ _CACHE_HITS = ("prompt_cache_hit_tokens",)
 """DeepSeek's name of input tokens read from the cache."""
 
 
-def _openai_input_parts(details: object) -> dict[str, object]:
-    return {
-        "audio_input_tokens": first(details, "audio_tokens", "audio"),
-        "image_input_tokens": first(details, "image_tokens", "image"),
-        "text_input_tokens": first(details, "text_tokens", "text"),
-    }
+_INPUT_DETAILS: Mapping[str, str] = {
+    "audio_tokens": "audio_input_tokens",
+    "audio": "audio_input_tokens",
+    "image_tokens": "image_input_tokens",
+    "image": "image_input_tokens",
+    "text_tokens": "text_input_tokens",
+    "text": "text_input_tokens",
+}
+_OUTPUT_DETAILS: Mapping[str, str] = {
+    "reasoning_tokens": "reasoning_tokens",
+    "thinking_tokens": "reasoning_tokens",
+    "reasoning": "reasoning_tokens",
+    "audio_tokens": "audio_output_tokens",
+    "audio": "audio_output_tokens",
+    "image_tokens": "image_output_tokens",
+    "image": "image_output_tokens",
+    "text_tokens": "text_output_tokens",
+    "text": "text_output_tokens",
+    "accepted_prediction_tokens": "accepted_prediction_tokens",
+    "rejected_prediction_tokens": "rejected_prediction_tokens",
+}
+"""What OpenAI, LangChain and others call the parts."""
 
 
-def _openai_output_parts(details: object) -> dict[str, object]:
-    return {
-        "reasoning_tokens": first(details, "reasoning_tokens", "thinking_tokens", "reasoning"),
-        "audio_output_tokens": first(details, "audio_tokens", "audio"),
-        "image_output_tokens": first(details, "image_tokens", "image"),
-        "text_output_tokens": first(details, "text_tokens", "text"),
-        "accepted_prediction_tokens": first(details, "accepted_prediction_tokens"),
-        "rejected_prediction_tokens": first(details, "rejected_prediction_tokens"),
-    }
+def _named(details: object, names: Mapping[str, str]) -> dict[str, object]:
+    """The parts that are told, by their names here."""
+    if details is None:
+        return {}
+    found: dict[str, object] = {}
+    for name, here in names.items():
+        if here not in found and (value := get(details, name)) is not None:
+            found[here] = value
+    return found
 
 
 def _inputs_and_outputs(reported: object) -> Usage | None:
@@ -159,12 +175,13 @@ def _inputs_and_outputs(reported: object) -> Usage | None:
     within = cache_writes(
         either(first(inputs, "cache_write_tokens", "cache_creation"), get(reported, "cache_write_tokens")), inputs
     )
-    beside_written = count_of(beside["cache_write_tokens"])
-    input_parts, output_parts = _openai_input_parts(inputs), _openai_output_parts(outputs)
-    input_parts["audio_input_tokens"] = either(input_parts["audio_input_tokens"], get(reported, "input_audio_tokens"))
-    output_parts["audio_output_tokens"] = either(
-        output_parts["audio_output_tokens"], get(reported, "output_audio_tokens")
-    )
+    beside_written = count_of(beside.get("cache_write_tokens"))
+    parts = {
+        "audio_input_tokens": get(reported, "input_audio_tokens"),
+        "audio_output_tokens": get(reported, "output_audio_tokens"),
+        **_named(inputs, _INPUT_DETAILS),
+        **_named(outputs, _OUTPUT_DETAILS),
+    }
     return _usage(
         (prompt or 0) + (count_of(beside_read) or 0) + (beside_written or 0),
         completion or 0,
@@ -172,8 +189,7 @@ def _inputs_and_outputs(reported: object) -> Usage | None:
             beside_read, either(first(inputs, "cached_tokens", "cache_read"), get(reported, "cache_read_tokens"))
         ),
         **(within if beside_written is None else beside),
-        **input_parts,
-        **output_parts,
+        **parts,
     )
 
 
@@ -210,7 +226,7 @@ def _bedrock(reported: object) -> Usage | None:
     written = cache_writes(
         first(reported, "cacheWriteInputTokens", "cacheWriteInputTokenCount"), get(reported, "cacheDetails")
     )
-    beside = (read or 0) + (count_of(written["cache_write_tokens"]) or 0)
+    beside = (read or 0) + (count_of(written.get("cache_write_tokens")) or 0)
     return _usage((prompt or 0) + beside, completion or 0, cache_read_tokens=read, **written)
 
 
@@ -228,32 +244,25 @@ _READERS: tuple[Callable[[object], Usage | None], ...] = (
     _ollama,
 )
 
-_INPUT_PARTS = ("cache_read_tokens", "audio_input_tokens", "image_input_tokens", "text_input_tokens")
-_OUTPUT_PARTS = (
-    "reasoning_tokens",
-    "audio_output_tokens",
-    "image_output_tokens",
-    "text_output_tokens",
-    "accepted_prediction_tokens",
-    "rejected_prediction_tokens",
-)
+_CACHE_WRITES = ("cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+_OUTPUT_PARTS = frozenset(_OUTPUT_DETAILS.values())
 
 
 def _usage(prompt: int, completion: int, **parts: object) -> Usage:
     """Cuts each part to the whole it belongs to."""
-    cut: dict[str, Any] = {name: _part(parts.get(name), prompt) for name in _INPUT_PARTS}
-    cut |= {name: _part(parts.get(name), completion) for name in _OUTPUT_PARTS}
-    written = _part(parts.get("cache_write_tokens"), prompt - (cut["cache_read_tokens"] or 0))
-    five_minutes = _part(parts.get("cache_write_5m_tokens"), written or 0)
-    hour = _part(parts.get("cache_write_1h_tokens"), (written or 0) - (five_minutes or 0))
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cache_write_tokens=written,
-        cache_write_5m_tokens=five_minutes,
-        cache_write_1h_tokens=hour,
-        **cut,
-    )
+    cut: dict[str, Any] = {
+        name: _part(count, completion if name in _OUTPUT_PARTS else prompt)
+        for name, count in parts.items()
+        if count is not None
+    }
+    left = prompt - (cut.get("cache_read_tokens") or 0)
+    whole, five_minutes, hour = (cut.get(name) for name in _CACHE_WRITES)
+    if whole is not None or five_minutes is not None or hour is not None:
+        whole = _part(whole, left)
+        five_minutes = _part(five_minutes, whole or 0)
+        hour = _part(hour, (whole or 0) - (five_minutes or 0))
+        cut.update(zip(_CACHE_WRITES, (whole, five_minutes, hour), strict=True))
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, **cut)
 
 
 def _cleaned(usage: Usage) -> Usage:

@@ -54,8 +54,10 @@ def cache_writes(written: object, kept: object) -> dict[str, object]:
         kept: Anthropic's ``cache_creation``, Bedrock's ``cacheDetails``, or what else says how long.
 
     Returns:
-        The cache write counts of `looopy_otel.core.usage.Usage` by their names.
+        The cache write counts of `looopy_otel.core.usage.Usage` by their names; none where nothing is told.
     """
+    if written is None and kept is None:
+        return {}
     five_minutes, hour = _kept(kept, "ephemeral_5m_input_tokens", "5m"), _kept(kept, "ephemeral_1h_input_tokens", "1h")
     parts = None if five_minutes is None and hour is None else (five_minutes or 0) + (hour or 0)
     whole = count_of(written)

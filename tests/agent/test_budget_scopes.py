@@ -17,7 +17,7 @@ from looopy_otel.agent import AgentLoop, Budget, BudgetExceededError, FunctionTo
 from looopy_otel.agent import budget as budget_module
 from looopy_otel.core.errors import ConfigurationError
 from looopy_otel.core.types import LLMResponse, Message
-from looopy_otel.providers import Reply, ScriptedProvider
+from looopy_otel.providers import LiteLLMProvider, Reply, ScriptedProvider
 from looopy_otel.providers.scripted_server import ScriptedServer
 from looopy_otel.testing import capture_spans
 from tests.agent.fakes import FakeProvider, Turn, agent, calculate
@@ -189,6 +189,34 @@ async def test_many_runs_of_one_session_at_once_share_its_calls() -> None:
     loop = agent(FakeProvider([PRICED]), calculate, middleware=[budget])
     outcomes = await asyncio.gather(*(ask(loop, "s") for _ in range(20)))
     assert outcomes.count("completed") == 7
+
+
+async def test_an_answer_that_breaks_off_has_an_unknown_cost_and_is_not_silent() -> None:
+    broken = Turn("Half of", error=ConnectionError("gone"))
+    loop = agent(
+        FakeProvider([broken], model="gpt-4o"),
+        middleware=[Budget(max_cost_usd=1, on_unknown_cost="stop", scope="session")],
+    )
+    with pytest.raises(ConnectionError):
+        await loop.arun("Hi", session_id="s")
+    assert await ask(loop, "s") == "budget_exceeded"
+
+
+async def test_a_provider_outside_of_a_loop_keeps_a_budget_over_http() -> None:
+    replies = [Reply(text="Hello you!", usage=TOKENS, cost=0.4), Reply(text="Hello you!", cut_after=2)]
+    with ScriptedServer(replies) as server:
+        provider = LiteLLMProvider(
+            base_url=server.url,
+            model="house-model",
+            middleware=[Budget(max_cost_usd=1, on_unknown_cost="stop")],
+        )
+        response = await provider.call(messages=HI)
+        assert response.cost == Decimal("0.4")
+        with pytest.raises(lo.LooopyError, match=r"end|clos|connection"):
+            assert [event async for event in provider.call(messages=HI)]
+        with pytest.raises(BudgetExceededError, match="the cost of a call of house-model is unknown"):
+            await provider.call(messages=HI)
+        assert len(server.requests) == 2
 
 
 def test_a_wrong_scope_is_refused() -> None:

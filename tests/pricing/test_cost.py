@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot, set_custom_snapshot
+from genai_prices.types import ModelPrice
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +186,46 @@ def test_any_usage_has_an_exact_price(usage: Usage) -> None:
     assert cost.input is not None
     assert cost.output is not None
     assert Decimal(0) <= cost.total == cost.input + cost.output == sum(cost.parts.values())
+
+
+names = st.text(max_size=30) | st.builds(
+    "{}/{}".format,
+    st.sampled_from(["azure", "bedrock", "openrouter", "ollama", "litellm_proxy", "litellm_proxy/litellm_proxy", ""]),
+    st.sampled_from(["gpt-4o", "x/y", "", "/", "gpt-35-", "claude-3-opus", "a-2026-01-01", ":free"]),
+)
+
+
+@given(names, st.none() | names, st.none() | names, st.builds(Usage, counts, counts, *[parts] * 13))
+def test_no_name_breaks_it_and_no_cost_is_negative(
+    requested: str, answered: str | None, system: str | None, usage: Usage
+) -> None:
+    cost = cost_of(usage, request_model=requested, response_model=answered, system=system)
+    assert cost is None or cost.total >= 0
+
+
+def test_the_precision_that_an_application_sets_changes_no_cost() -> None:
+    with localcontext(prec=2):
+        cost = cost_of(Usage(123_457, 0), request_model="gpt-4o", response_model=None, system="openai")
+    assert cost is not None
+    assert cost.total == Decimal("0.3086425")
+
+
+@pytest.fixture
+def newer_table() -> Iterator[None]:
+    bundled = get_snapshot()
+    dearer = deepcopy(next(one for one in bundled.providers if one.id == "openai"))
+    model = next(one for one in dearer.models if one.id == "gpt-4o")
+    model.prices = ModelPrice(input_mtok=Decimal(1000), output_mtok=Decimal(0))
+    set_custom_snapshot(DataSnapshot([dearer], from_auto_update=True, timestamp=datetime(2027, 1, 2)))
+    yield
+    set_custom_snapshot(None)
+
+
+def test_a_table_that_the_application_updates_is_used_and_says_of_which_day_it_is(newer_table: None) -> None:
+    cost = cost_of(THOUSAND, request_model="gpt-4o", response_model=None, system="openai")
+    assert cost is not None
+    assert cost.total == 1
+    assert str(cost.table).endswith(" of 2027-01-02")
 
 
 DRAFT = LLMDraft(

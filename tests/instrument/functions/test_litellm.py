@@ -29,6 +29,7 @@ from tests.support.model_server import Answer, ModelServer  # noqa: E402
 pytestmark = [
     # LiteLLM's own: its use of pydantic, and the logging that it leaves behind when an event loop ends.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Item .* on TypedDict class:UserWarning"),
     pytest.mark.filterwarnings("ignore:coroutine '.*' was never awaited:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -152,7 +153,7 @@ def test_an_error_passes_unchanged(server: ModelServer, way: str, stream: bool) 
 @WAYS
 def test_a_stream_that_is_left(server: ModelServer, way: str) -> None:
     with capture_spans() as captured:
-        complete(functions(way), True, take=1, **arguments(server))
+        complete(functions(way), True, take=2, **arguments(server))
         gc.collect()
     call = captured.attributes("llm.call")
     assert call["llm.outcome"] == "abandoned"
@@ -221,6 +222,7 @@ def test_embeddings(server: ModelServer) -> None:
 
 
 def test_responses(server: ModelServer) -> None:
+    pytest.importorskip("mcp", reason="LiteLLM asks for it from 1.100 on")
     with capture_spans() as captured:
         wrap(sdk.responses)(model="openai/gpt-4o-mini", input="Hello!", api_base=f"{server.url}/v1", api_key="k")
     assert captured.outline() == ["llm.call"]

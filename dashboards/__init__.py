@@ -1,0 +1,1 @@
+"""Grafana dashboards and Prometheus alerts for the metrics of looopy-otel; ``python -m dashboards`` writes them."""

@@ -49,6 +49,7 @@ from looopy_otel.export.prometheus import PullEndpoint
 from looopy_otel.export.sampler import build_sampler
 from looopy_otel.export.worker import Worker
 from looopy_otel.instrument.observer import TracingObserver
+from looopy_otel.instrument.open_calls import leave_open_calls
 from looopy_otel.mapping.identity import identity_attributes
 from looopy_otel.mapping.render import is_own, render
 from looopy_otel.pricing.cost import priced
@@ -344,6 +345,7 @@ class _Pipeline:
         self._processor.force_flush(_milliseconds(timeout))
 
     def shutdown(self, timeout: float) -> None:
+        leave_open_calls(self._observer)
         hooks.remove(self._observer)
         self._processor.shutdown(_milliseconds(timeout))
 

@@ -43,8 +43,9 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 
 @pytest.fixture(autouse=True)
 def raised_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets faults of the library fail the test instead of being swallowed."""
+    """Lets faults of the library fail the test instead of being swallowed; none are counted yet."""
     monkeypatch.setattr(guard, "raising", True)
+    monkeypatch.setattr(guard, "faults", Counter[str]())
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from looopy_otel.agent.ledger import Ledger
 from looopy_otel.agent.sink import EventSink
 from looopy_otel.agent.state import Checkpoint, StateStore
 from looopy_otel.agent.toolbox import OfferedTools, Toolbox
-from looopy_otel.core.operation import CallNext, Middleware, Operation, compose
+from looopy_otel.core.middleware import compose
+from looopy_otel.core.operation import CallNext, Middleware, Operation
 from looopy_otel.core.types import LLMProvider, MessageLike
 
 R = TypeVar("R")

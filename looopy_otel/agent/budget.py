@@ -11,10 +11,12 @@ from weakref import WeakKeyDictionary
 from looopy_otel.agent.accounts import Accounts
 from looopy_otel.agent.errors import BudgetExceededError
 from looopy_otel.agent.ledger import CallKind, Ledger, current_ledger
-from looopy_otel.agent.pricing import price_of
+from looopy_otel.agent.pricing import price_at_once, price_of
+from looopy_otel.core.delivery import accounted
 from looopy_otel.core.errors import ConfigurationError
 from looopy_otel.core.identity import Identity
 from looopy_otel.core.operation import AgentRun, CallNext, LLMCall
+from looopy_otel.core.types import LLMResponse
 
 logger = logging.getLogger("looopy_otel.agent.budget")
 
@@ -30,8 +32,9 @@ class Budget:
     In a loop's ``middleware`` it counts the calls of the loop's runs, sub-agents included, and also stops these. Calls
     that a tool makes on a provider by itself are not the loop's: they count only in a `Budget` of that provider. In a
     provider's ``middleware``, or in that of a wrapped client (``lo.wrap(client, middleware=[budget])``), it counts the
-    calls made there, whether or not there is a loop around them. The calls that spent the means are finished, never
-    cut off; of several at once, all that began before the means were spent.
+    calls made there, whether or not there is a loop around them. Of a call that fails or is left, it counts the usage
+    that was told until then; many endpoints tell it at a stream's end only. The calls that spent the means are
+    finished, never cut off; of several at once, all that began before the means were spent.
 
     What a call cost is what the provider reported, else what it costs by the user's prices (``configure(prices=…)`` or
     ``LOOOPY_OTEL_PRICES``), else by the price table; the service tier counts.
@@ -162,13 +165,24 @@ class Budget:
             begun = True
             operation.emit(delta)
 
-        try:
-            response = await call_next(replace(operation, emit=emit))
-        except BaseException:
-            if begun:
-                # It broke off in the middle of an answer, which will be charged for.
-                ledger.add(operation.model, None, None)
-            raise
+        def enter(told: LLMResponse) -> None:
+            ledger.add(told.model or operation.model, told.usage, price_at_once(operation, told))
+
+        # What a stream that is left has used is entered at once: the next call may come before this one is told of it.
+        with accounted(on_partial=enter) as expense:
+            try:
+                response = await call_next(replace(operation, emit=emit))
+            except BudgetExceededError:
+                if not expense.answers and not expense.partials:
+                    ledger.withdraw("LLM")
+                raise
+            except BaseException:
+                for answer in expense.answers:
+                    enter(answer)
+                if begun and not expense.answers and not expense.partials:
+                    # It broke off in the middle of an answer, which will be charged for.
+                    ledger.add(operation.model, None, None)
+                raise
         ledger.add(response.model or operation.model, response.usage, await price_of(operation, response))
         return response
 
@@ -183,7 +197,6 @@ class Budget:
             case "agent":
                 return self._accounts.of(identity.agent_id)
             case "run":
-                # A decorated run has no ledger, but an id.
                 return self._accounts.of_run(run, identity.root_task_id or identity.task_id)
 
     def _new_ledger(self) -> Ledger:

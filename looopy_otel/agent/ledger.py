@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
 from looopy_otel.core.usage import Usage
 
@@ -41,8 +42,10 @@ class Ledger:
     """
 
     # One lock for all: a call is asked for and counted in its own ledger and in those above at one moment, also when
-    # sub-agents run in other threads.
-    _lock = threading.Lock()
+    # sub-agents run in other threads. A finaliser may enter a call in the middle of any of it: see `add`.
+    _lock = threading.RLock()
+    _entries: ClassVar[deque[tuple[Ledger, str, Usage | None, Decimal | None]]] = deque()
+    _entering: ClassVar[bool] = False
 
     def __init__(self, parent: Ledger | None = None) -> None:
         self.usage: Usage | None = None
@@ -81,10 +84,26 @@ class Ledger:
                 ledger.tool_calls += kind == "tool"
 
     def add(self, model: str, usage: Usage | None, cost: Decimal | None) -> None:
-        """Enters what one LLM call used, here and above."""
+        """Enters what one LLM call used, here and above; safe in a finaliser, too."""
+        self._entries.append((self, model, usage, cost))
         with self._lock:
-            for ledger in self._upwards():
-                ledger._enter(model, usage, cost)
+            if Ledger._entering:
+                return
+            Ledger._entering = True
+            try:
+                while self._entries:
+                    entered, *entry = self._entries.popleft()
+                    for ledger in list(entered._upwards()):
+                        ledger._enter(*entry)
+            finally:
+                Ledger._entering = False
+
+    def withdraw(self, kind: CallKind) -> None:
+        """Takes a call back that was let through here, and then refused further inside."""
+        with self._lock:
+            for ledger in list(self._upwards()):
+                ledger.llm_calls -= kind == "LLM"
+                ledger.tool_calls -= kind == "tool"
 
     def limited_by(self, limit: Limit) -> bool:
         """True when `limit` is asked before each call of this run."""

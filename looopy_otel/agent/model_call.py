@@ -11,7 +11,7 @@ from typing import Any
 
 from looopy_otel.agent.blueprint import RunScope
 from looopy_otel.agent.conversation import text_of
-from looopy_otel.agent.errors import ProviderProtocolError
+from looopy_otel.agent.errors import BudgetExceededError, ProviderProtocolError
 from looopy_otel.agent.events import ContentCompleteEvent, LLMUsageEvent
 from looopy_otel.agent.pricing import price_at_once, price_of
 from looopy_otel.core.hooks import NO_HANDLE, Handle, announce
@@ -56,7 +56,12 @@ async def ask_model(scope: RunScope, messages: Sequence[MessageLike]) -> LLMResp
         wanted = _changes(operation, asked)
         _check_taken(scope.blueprint.provider, wanted)
         scope.ledger.admit("LLM")
-        return await _call(scope, asked, wanted)
+        try:
+            return await _call(scope, asked, wanted)
+        except BudgetExceededError:
+            # A budget of the provider's own refused it: no call was made.
+            scope.ledger.withdraw("LLM")
+            raise
 
     response = await scope.through_middleware(operation, innermost, LLMResponse)
     scope.sink.add(

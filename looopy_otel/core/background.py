@@ -252,7 +252,7 @@ class BlockingCall(Generic[T]):
     def _settle(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             self.outcome.set_exception(asyncio.CancelledError())
-        elif error := task.exception():
+        elif (error := task.exception()) is not None:
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(task.result())

@@ -58,6 +58,27 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallPart:
+    """One of several calls that a call was made of, as its price needs it.
+
+    Attributes:
+        request_model: The model asked for.
+        response_model: The model that answered.
+        system: ``gen_ai.system``.
+        usage: As reported, or None.
+        reported_cost: USD as the provider reported it, or None.
+        service_tier: The tier that served it, where told.
+    """
+
+    request_model: str
+    response_model: str | None = None
+    system: str | None = None
+    usage: Usage | None = None
+    reported_cost: Decimal | None = None
+    service_tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
     """What every draft has.
 
@@ -67,7 +88,8 @@ class _Draft:
         end_time: Unix time in nanoseconds.
         identity: Session, user, agent and task.
         root: True when the span's parent is not ours.
-        run: Span id (16 hexadecimal digits) of the agent run that this is a part of; None outside of runs.
+        run: Span id (16 hexadecimal digits) of the agent run that this counts for; None outside of runs, and for what a
+            tool does by itself.
         input: Canonical content, or None.
         output: Canonical content, or None.
         input_shape: Set instead of `input` when content is not recorded.
@@ -136,6 +158,7 @@ class LLMDraft(_Draft):
         usage_source: Where `usage` comes from.
         reported_cost: USD as the provider reported it, or None.
         service_tier: The tier that served the call, as far as the provider tells; the one asked for is in `parameters`.
+        parts: The calls that `usage` is the sum of, where it is that of several.
         cost: Set by the pricing stage; None when unknown.
         finish_reason: The provider's word, or None.
         response_id: The provider's id of the response.
@@ -163,6 +186,7 @@ class LLMDraft(_Draft):
     usage_source: UsageSource = "missing"
     reported_cost: Decimal | None = None
     service_tier: str | None = None
+    parts: tuple[CallPart, ...] = ()
     cost: Cost | None = None
     finish_reason: str | None = None
     response_id: str | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar
 
+_SIGNALS = tuple(signal.valid_signals())
 logger = logging.getLogger("looopy_otel")
 
 
@@ -15,7 +18,8 @@ class guard:
     """Runs our own code so that no fault of it reaches the user's call.
 
     ``with guard("record.finish"): …`` swallows an `Exception` raised inside, counts it under that place and logs the
-    first of each place with its traceback. `BaseException`s that are no `Exception` pass.
+    first of each place with its traceback. `BaseException`s that are no `Exception` pass, and so does what a handler of
+    a signal raises meanwhile, such as a time limit: it is meant for the user's code.
     """
 
     faults: ClassVar[Counter[str]] = Counter()
@@ -33,7 +37,7 @@ class guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or is_from_signal(error):
             return False
         with guard._lock:
             guard.faults[self._place] += 1
@@ -41,10 +45,34 @@ class guard:
         if guard.raising:
             return False
         if first:
-            logger.warning(
-                "looopy-otel: a fault in %s was swallowed; the call it belongs to goes on. "
-                "Further faults there are counted in stats().internal_errors only.",
-                self._place,
-                exc_info=error,
-            )
+            _log(self._place, error)
         return True
+
+
+def _log(place: str, error: Exception) -> None:
+    # An exception of the user's, whose truth value or text may raise, is asked for both by whoever prints it.
+    with suppress(Exception):
+        logger.warning(
+            "looopy-otel: a fault in %s was swallowed; the call it belongs to goes on. "
+            "Further faults there are counted in stats().internal_errors only.",
+            place,
+            exc_info=(type(error), error, error.__traceback__),
+        )
+
+
+def is_from_signal(error: BaseException) -> bool:
+    """True for what a handler of a signal has raised, on top of whatever was running in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    codes = {code for number in _SIGNALS if (code := _code_of(signal.getsignal(number))) is not None}
+    traceback = error.__traceback__ if codes else None
+    while traceback is not None:
+        if traceback.tb_frame.f_code in codes:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _code_of(handler: object) -> object:
+    """The code of a Python function or method; None for any other handler."""
+    return getattr(getattr(handler, "__func__", handler), "__code__", None)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from looopy_otel.core.guard import guard
 from looopy_otel.core.operation import Operation
+from looopy_otel.core.suppression import suppression
 
 
 class Handle(Protocol):
@@ -85,6 +86,16 @@ class Recorder(Handle, Protocol):
         """Marks the operation as failed, for code that handles the exception itself."""
         ...
 
+    def end(self, result: object = None, error: BaseException | None = None, ended_at: int | None = None) -> None:
+        """Says how the operation ended; only the first call counts.
+
+        Args:
+            result: As in `Handle.end`.
+            error: As in `Handle.end`.
+            ended_at: When that was, by `time.perf_counter_ns`, for what is only noticed later; by default now.
+        """
+        ...
+
     def suspend(self) -> None:
         """Steps out: what was current before is current again, until `resume`. For generators, before each yield."""
         ...
@@ -131,7 +142,7 @@ class SilentRecorder:
     def revise(self, operation: Operation) -> None:
         """Does nothing."""
 
-    def end(self, result: object = None, error: BaseException | None = None) -> None:
+    def end(self, result: object = None, error: BaseException | None = None, ended_at: int | None = None) -> None:
         """Does nothing."""
 
     def record(self, **facts: Any) -> None:
@@ -154,7 +165,6 @@ NO_RECORDER: Recorder = SilentRecorder()
 NO_HANDLE: Handle = NO_RECORDER
 _innermost: ContextVar[Recorder | None] = ContextVar("looopy_otel_recorder", default=None)
 _observer: Observer | None = None
-_suppressed: ContextVar[bool] = ContextVar("looopy_otel_suppressed", default=False)
 
 
 def install(observer: Observer) -> None:
@@ -188,10 +198,18 @@ def announce(operation: Operation, *, parent: Handle | None = None, current: boo
         The observer's handle; one that does nothing where the slot is empty, tracing is suppressed here,
         or the observer failed.
     """
-    if _observer is None or _suppressed.get():
+    if _observer is None or suppression.get():
         return NO_RECORDER
-    with guard("observer.start"):
-        return _observer.start(operation, parent=parent, current=current)
+    before = _innermost.get()
+    try:
+        with guard("observer.start"):
+            return _observer.start(operation, parent=parent, current=current)
+    except BaseException as interrupt:
+        # What was opened reaches nobody who could end it.
+        opened = _innermost.get()
+        if opened is not None and opened is not before:
+            opened.end(error=interrupt)
+        raise
     return NO_RECORDER
 
 
@@ -207,12 +225,12 @@ def set_innermost(recorder: Recorder | None) -> None:
 
 def is_suppressed() -> bool:
     """True where nothing is announced."""
-    return _suppressed.get()
+    return suppression.get()
 
 
 def set_suppressed(suppressed: bool) -> None:
     """Says whether anything is announced from here on; for who also puts back what was before."""
-    _suppressed.set(suppressed)
+    suppression.set(suppressed)
 
 
 @contextmanager
@@ -221,9 +239,9 @@ def suppressed() -> Generator[None]:
 
     Public as ``looopy_otel.suppressed``. What is recorded already goes on.
     """
-    token = _suppressed.set(True)
+    token = suppression.set(True)
     try:
         yield
     finally:
         with suppress(ValueError):  # Left in another context than entered: that one keeps its own value.
-            _suppressed.reset(token)
+            suppression.reset(token)

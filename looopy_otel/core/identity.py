@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, cast
 
-from looopy_otel.core.snapshot import snapshot
+from looopy_otel.core.snapshot import facts_of, snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,14 @@ class identity_scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _leave(self._tokens.pop())
+        token = self._tokens.pop()
+        try:
+            _current.reset(token)
+        except ValueError:
+            # Left in another context than entered: a generator that is continued or closed elsewhere. Where it has
+            # taken this identity along, that ends here as well; else that context keeps its own.
+            if _current.get() is self._identity:
+                _current.set(NOBODY if token.old_value is Token.MISSING else token.old_value)
 
     async def __aenter__(self) -> Identity:
         return self.__enter__()
@@ -115,14 +122,6 @@ class identity_scope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
-
-
-def _leave(token: Token[Identity]) -> None:
-    try:
-        _current.reset(token)
-    except ValueError:
-        # Left in another context than entered (a generator closed elsewhere): that context keeps its own value.
-        return
 
 
 def session(
@@ -180,4 +179,4 @@ def _identifier(name: str, value: object) -> str | None:
 
 def _facts(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """The metadata as it is now: later changes of the mapping do not reach spans, and any value can be written."""
-    return cast("dict[str, Any]", snapshot(metadata)) if metadata else {}
+    return cast("dict[str, Any]", facts_of(metadata)) if metadata else {}

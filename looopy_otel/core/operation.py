@@ -145,12 +145,14 @@ class ToolRun(Operation):
         call_id: The model's id for the call.
         arguments: The decoded arguments; the raw text where they are not a JSON object.
         tool_type: ``gen_ai.tool.type``: ``function``, ``extension`` or ``datastore``.
+        decorated: True for a call of a decorated function, which no agent loop has announced.
     """
 
     name: str
     call_id: str
     arguments: Mapping[str, Any] | str
     tool_type: str = "function"
+    decorated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +162,12 @@ class Step(Operation):
     Attributes:
         name: The span's name.
         input: What the step starts from, or None.
+        on_call: Told of each LLM call directly inside, before that is recorded; or None.
     """
 
     name: str
     input: Any = None
+    on_call: Callable[[LLMCall], None] | None = field(default=None, repr=False, compare=False)
 
 
 CallNext: TypeAlias = Callable[[Any], Awaitable[Any]]
@@ -176,18 +180,3 @@ class Middleware(Protocol):
     def __call__(self, operation: Any, call_next: CallNext, /) -> Awaitable[Any]:
         """Handles one operation; calls ``await call_next(operation)`` to go on, or returns a result without it."""
         ...
-
-
-def compose(middleware: Sequence[Middleware], innermost: CallNext) -> CallNext:
-    """Builds one callable that runs `middleware`, first one outermost, around `innermost`."""
-    chain = innermost
-    for layer in reversed(middleware):
-        chain = _bind(layer, chain)
-    return chain
-
-
-def _bind(layer: Middleware, call_next: CallNext) -> CallNext:
-    async def run(operation: Any) -> Any:
-        return await layer(operation, call_next)
-
-    return run

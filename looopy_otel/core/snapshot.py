@@ -2,14 +2,16 @@
 
 Containers are copied, strings are shared, other objects become plain at once, all under a budget of nodes, depth and
 bytes. An object is judged by its type and read from where its data is stored: its ``__class__``, properties and other
-attributes that run code are not asked. Its ``__repr__`` is, where there is no better form, since it is made for that.
+attributes that run code are not asked. Its ``__repr__`` is, where there is no better form, since it is made for that;
+what is traced inside that is not recorded. Only Python's own containers are read, without code of a class that is made
+of one: a mapping or sequence that answers for itself may have to fetch each item, so its kind and length are kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -18,12 +20,15 @@ from enum import Enum
 from fractions import Fraction
 from itertools import islice
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, cast
 from uuid import UUID
 
+from looopy_otel.core.guard import guard, is_from_signal
 from looopy_otel.core.messages import message_to_dict
+from looopy_otel.core.outcome import is_interruption
 from looopy_otel.core.stored import shown_fields
+from looopy_otel.core.suppression import suppression
 from looopy_otel.core.types import Json, Message, MessageLike
 
 MAX_NODES = 200_000
@@ -37,6 +42,13 @@ SHORT = 1_000
 _INT64 = range(-(2**63), 2**63)
 _TEXTUAL = (Decimal, Fraction, UUID, PurePath)
 _NAMED = (FunctionType, BuiltinFunctionType, MethodType)
+_NONE: dict[str, str] = {}
+_KEYS, _ITEMS = type(_NONE.keys()), type(_NONE.items())
+_KEYED: tuple[type[Any], ...] = (OrderedDict, dict, MappingProxyType)
+_LISTED: tuple[type[Any], ...] = (list, tuple, deque, set, frozenset, _KEYS, _ITEMS)
+_READING = ("__getitem__", "__iter__", "__len__", "items")
+"""The methods by which containers are read."""
+
 _ARRAYS = frozenset({"cupy", "jax", "jaxlib", "numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "torch"})
 """Packages whose objects say their shape at no cost, and whose `repr` may cost a lot."""
 
@@ -59,6 +71,9 @@ WHOLE = Limits()
 
 VALUE = Limits(nodes=10_000, bytes=1_000_000)
 """For arguments, results and other values of the user's code, which may be of any size: some milliseconds at most."""
+
+SIZES = Limits(nodes=VALUE.nodes)
+"""For measuring: texts are not copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +118,34 @@ def snapshot(value: object, limits: Limits = WHOLE) -> Json:
 
 def snapshot_messages(messages: Sequence[MessageLike]) -> Json:
     """Makes the canonical list of messages, in the shape of OpenAI's chat completions; never raises."""
-    return snapshot([message_to_dict(message) if isinstance(message, Message) else message for message in messages])
+    return snapshot([_message(message) for message in messages])
+
+
+def _message(message: MessageLike) -> object:
+    """A message as a dictionary, also one that is another mapping: it is there to be read."""
+    if isinstance(message, Message):
+        return message_to_dict(message)
+    return _read(message)
+
+
+def _read(value: object) -> object:
+    """A mapping that is given as such, so that it is read, as a dictionary; anything else as it is."""
+    if issubclass(type(value), Mapping) and not issubclass(type(value), dict):
+        with guard("snapshot.read"):
+            return dict(cast("Mapping[object, object]", value))
+    return value
+
+
+def facts_of(metadata: object) -> dict[str, Json]:
+    """The values of metadata by their names, within the limits of a value; what has no names is the one ``value``.
+
+    Args:
+        metadata: A mapping, or anything else; None is no metadata.
+    """
+    if metadata is None:
+        return {}
+    facts = snapshot(_read(metadata), VALUE)
+    return facts if isinstance(facts, dict) else {"value": facts}
 
 
 class Series:
@@ -151,15 +193,31 @@ def shape_of(value: object, roles: Iterable[str] = ()) -> Shape:
         value: Anything.
         roles: The roles, where the value is a conversation.
     """
-    return Shape(bytes=_size(snapshot(value)), roles=tuple(roles))
+    return Shape(bytes=_size(snapshot(value, SIZES)), roles=tuple(roles))
 
 
 def text_of(error: BaseException) -> str:
     """The text of an exception; never raises."""
     try:
-        return str(error)
-    except Exception:
+        return _unrecorded(str, error)
+    except BaseException as failure:
+        if _is_interrupt(failure):
+            raise
         return f"<unprintable {type(error).__name__}>"
+
+
+def _unrecorded(form: Callable[[object], str], value: object) -> str:
+    """What code of an object's own gives, which may itself be traced."""
+    token = suppression.set(True)
+    try:
+        return form(value)
+    finally:
+        suppression.reset(token)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """True for what is meant for the user's code; everything else is a failure of the object."""
+    return is_interruption(error) or is_from_signal(error)
 
 
 def _plain(value: object, budget: _Budget, depth: int) -> Json:
@@ -181,7 +239,9 @@ def _plain(value: object, budget: _Budget, depth: int) -> Json:
             return _composite(value, kind, budget, depth + 1)
         finally:
             budget.open.discard(id(value))
-    except Exception as error:
+    except BaseException as error:
+        if _is_interrupt(error):
+            raise
         return f"<unprintable {kind.__name__}: {type(error).__name__}>"
 
 
@@ -213,23 +273,23 @@ def _number(value: float, budget: _Budget) -> Json:
 
 def _composite(value: Any, kind: type[Any], budget: _Budget, depth: int) -> Json:
     if kind is dict:
-        return _mapping(value, budget, depth)
+        return _mapping(value, dict, budget, depth)
     if kind is list or kind is tuple:
-        return _sequence(value, budget, depth)
+        return _sequence(value, kind, budget, depth)
     if issubclass(kind, Enum):
         return _plain(value._value_, budget, depth)
     if issubclass(kind, str):
         return _text(str.__str__(value), budget)
     if issubclass(kind, int | float):
         return _number(value, budget)
-    if issubclass(kind, Mapping):
-        return _mapping(cast("Mapping[object, object]", value), budget, depth)
-    if issubclass(kind, list | tuple | deque) or issubclass(kind, AbstractSet):
-        return _sequence(cast("Iterable[object]", value), budget, depth)
-    if issubclass(kind, bytes | bytearray):
-        return f"<{len(value)} bytes>"
-    if issubclass(kind, memoryview):
-        return f"<{value.nbytes} bytes>"
+    if (base := _base(kind, _KEYED)) is not None:
+        return _mapping(value, base, budget, depth)
+    if (base := _base(kind, _LISTED)) is not None:
+        return _sequence(value, base, budget, depth)
+    if issubclass(kind, Mapping | AbstractSet | list | tuple | deque):
+        return f"<{kind.__qualname__} of {len(value)}>"
+    if issubclass(kind, bytes | bytearray | memoryview):
+        return f"<{memoryview(value).nbytes} bytes>"
     if issubclass(kind, datetime | date | time):
         return value.isoformat()
     if issubclass(kind, timedelta):
@@ -237,25 +297,35 @@ def _composite(value: Any, kind: type[Any], budget: _Budget, depth: int) -> Json
     return _object(value, kind, budget, depth)
 
 
-def _mapping(value: Mapping[object, object], budget: _Budget, depth: int) -> Json:
+def _base(kind: type[Any], bases: tuple[type[Any], ...]) -> type[Any] | None:
+    """Which of Python's containers a class is made of, if it is read in no other way than that."""
+    for base in bases:
+        if issubclass(kind, base):
+            same = all(getattr(kind, name, None) is getattr(base, name, None) for name in _READING)
+            return base if same else None
+    return None
+
+
+def _mapping(value: Any, base: type[Any], budget: _Budget, depth: int) -> Json:
     # The items are taken at once: another thread may be changing the mapping.
-    taken = list(islice(value.items(), budget.nodes + 1))
+    items: Iterator[tuple[object, object]] = iter(base.items(value))
+    taken = list(islice(items, budget.nodes + 1))
     plain: dict[str, Json] = {}
     for key, item in taken:
         if budget.nodes <= 0 or budget.bytes <= 0:
-            plain["…"] = _more(len(value) - len(plain))
+            plain["…"] = _more(base.__len__(value) - len(plain))
             break
         name = key if type(key) is str and not budget.measured else _key(key, budget)
         plain[name] = _plain(item, budget, depth)
     return plain
 
 
-def _sequence(value: Iterable[object], budget: _Budget, depth: int) -> Json:
-    taken = list(islice(value, budget.nodes + 1))
+def _sequence(value: Any, base: type[Any], budget: _Budget, depth: int) -> Json:
+    taken: list[object] = list(islice(base.__iter__(value), budget.nodes + 1))
     plain: list[Json] = []
     for item in taken:
         if budget.nodes <= 0 or budget.bytes <= 0:
-            plain.append(_more(len(cast("Sequence[object]", value)) - len(plain)))
+            plain.append(_more(base.__len__(value) - len(plain)))
             break
         plain.append(_plain(item, budget, depth))
     return plain
@@ -301,7 +371,7 @@ def _named(value: Any, kind: type[Any]) -> str:
         return f"<function {value.__qualname__}>"
     if kind.__repr__ is object.__repr__:
         return f"<{kind.__qualname__} object>"
-    return repr(value)
+    return _unrecorded(repr, value)
 
 
 def _key(key: object, budget: _Budget) -> str:

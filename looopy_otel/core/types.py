@@ -258,7 +258,7 @@ class AgentResult:
         output: The last text of the assistant, or None when there was none.
         outcome: How the run ended.
         usage: Tokens of all LLM calls together; None when none reported any. The calls are those of the loop and of
-            the agents that its tools run; what a tool asks a provider by itself is in no total.
+            the agents that its tools run; what a tool or a middleware asks a provider by itself is in no total.
         cost: USD of the same calls; None when no call's cost is known.
         iterations: Turns taken.
         llm_calls: How many these calls were, failed ones included.

@@ -97,18 +97,22 @@ def usage_from_openai(reported: object) -> Usage | None:
     total = count_of(get(reported, "total_tokens"))
     if prompt is None and completion is None:
         return None
+    if prompt is None and get(reported, "prompt_tokens") is not None and not total:
+        # A count that cannot be one: what was used is unknown, not small.
+        return None
     if prompt is None:
         prompt = max((total or 0) - (completion or 0), 0)
     if completion is None:
         completion = max((total or 0) - prompt, 0)
+    if not prompt and not completion and total:
+        return None
     inputs, outputs = get(reported, "prompt_tokens_details"), get(reported, "completion_tokens_details")
     kept = first(inputs, "cache_creation_token_details") or get(reported, "cache_creation")
+    read = either(first(inputs, "cached_tokens"), first(reported, "cache_read_input_tokens", *_CACHE_HITS))
     return _usage(
         prompt,
-        completion,
-        cache_read_tokens=either(
-            first(inputs, "cached_tokens"), first(reported, "cache_read_input_tokens", *_CACHE_HITS)
-        ),
+        completion + _beside(prompt, completion, total, _named(outputs, _OUTPUT_DETAILS).get("reasoning_tokens"), read),
+        cache_read_tokens=read,
         **cache_writes(
             either(
                 first(inputs, "cache_creation_tokens", "cache_write_tokens"),
@@ -121,8 +125,20 @@ def usage_from_openai(reported: object) -> Usage | None:
     )
 
 
-_CACHE_HITS = ("prompt_cache_hit_tokens",)
-"""DeepSeek's name of input tokens read from the cache."""
+_CACHE_HITS = ("prompt_cache_hit_tokens", "cached_tokens")
+"""DeepSeek's and Moonshot's names of input tokens read from the cache."""
+
+
+def _beside(prompt: int, completion: int, total: int | None, reasoning: object, cached: object) -> int:
+    """Output tokens that the total has and `completion` leaves out: xAI's reasoning, and the thoughts of Gemini.
+
+    A rest that neither the reasoning nor the lack of any parts explains is nobody's; so is one that is no more than
+    what was read from a cache, which some leave out of the prompt.
+    """
+    thought, rest = count_of(reasoning) or 0, 0 if total is None else total - prompt - completion
+    if thought and rest != thought:
+        return thought if thought > completion and (total is None or rest > thought) else 0
+    return rest if thought or (rest > 0 and not count_of(cached)) else 0
 
 
 _INPUT_DETAILS: Mapping[str, str] = {

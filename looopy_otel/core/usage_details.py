@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from math import isfinite
+from numbers import Integral
 from typing import Any, cast
 
 from looopy_otel.core.shapes.fields import as_list, get
@@ -12,9 +15,15 @@ _MOST = 2**53
 
 def count_of(value: object) -> int | None:
     """The value as a count; None for what cannot be one (a text, a negative number, an absurdly large one)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+    if isinstance(value, bool) or not isinstance(value, Integral | float | Decimal):
         return None
-    return int(value)
+    number = int(value) if isinstance(value, Integral) else value
+    return int(number) if _is_finite(number) and 0 <= number <= _MOST else None
+
+
+def _is_finite(number: float | Decimal) -> bool:
+    # An integer may be too large for a float.
+    return isinstance(number, int) or (number.is_finite() if isinstance(number, Decimal) else isfinite(number))
 
 
 def first(source: object, *names: str) -> Any:

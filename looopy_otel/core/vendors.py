@@ -103,6 +103,12 @@ def vendor_of(model: str) -> ModelVendor:
     return next((vendor for pattern, vendor in _NAMES if pattern.match(identifier)), UNKNOWN)
 
 
+def vendor_named(provider_name: str) -> ModelVendor:
+    """Says who a provider is by its ``gen_ai.provider.name``, such as ``aws.bedrock``; any other name is its own."""
+    known = next((vendor for vendor in _PREFIXES.values() if vendor.provider_name == provider_name), None)
+    return known or ModelVendor(provider_name, provider_name)
+
+
 def vendor_behind(model: str, served_by: str | None) -> ModelVendor:
     """Says who serves a model, by the name that the proxy gives for it where the model itself is an alias.
 

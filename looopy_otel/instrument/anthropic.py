@@ -9,10 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final, TypeVar
 
-from looopy_otel.core.operation import Middleware
 from looopy_otel.core.shapes.anthropic_messages import ANTHROPIC_MESSAGES
 from looopy_otel.core.vendors import UNKNOWN, ModelVendor, vendor_of
-from looopy_otel.instrument.call import WrapOptions
+from looopy_otel.instrument.anthropic_spans import NO_SECOND_SPAN
+from looopy_otel.instrument.call import MiddlewareLike, WrapOptions, layers_of
+from looopy_otel.instrument.patching import uninstrument
 from looopy_otel.instrument.stainless.client import instrument_sdk, wrap_client
 from looopy_otel.instrument.stainless.made import message_events
 from looopy_otel.instrument.stainless.request import Route, Sdk
@@ -57,7 +58,7 @@ def wrap_anthropic(client: ClientT, options: WrapOptions) -> ClientT:
 def instrument_anthropic(
     *,
     provider_name: str | None = None,
-    middleware: tuple[Middleware, ...] | list[Middleware] = (),
+    middleware: MiddlewareLike = (),
     ask_for_usage: bool = True,
     propagate: bool = True,
 ) -> None:
@@ -65,7 +66,7 @@ def instrument_anthropic(
 
     Args:
         provider_name: ``gen_ai.provider.name``; by default what the client and the model tell.
-        middleware: Runs around every call, outermost first.
+        middleware: Runs around every call: one, or several with the outermost first.
         ask_for_usage: True asks for the usage of a stream where the caller did not; Anthropic always tells it.
         propagate: True sends ``traceparent`` with the request.
 
@@ -73,6 +74,7 @@ def instrument_anthropic(
         ImportError: If ``anthropic`` is not installed.
     """
     options = WrapOptions(
-        provider_name=provider_name, middleware=tuple(middleware), ask_for_usage=ask_for_usage, propagate=propagate
+        provider_name=provider_name, middleware=layers_of(middleware), ask_for_usage=ask_for_usage, propagate=propagate
     )
+    uninstrument(NO_SECOND_SPAN)
     instrument_sdk(ANTHROPIC_SDK, import_module("anthropic._base_client"), options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from types import FunctionType
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
@@ -14,6 +14,9 @@ from looopy_otel.core.stored import stored
 from looopy_otel.core.types import Message, MessageLike
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BOUND = (FunctionType, type(lru_cache(len)))
+"""What is bound to the object on whose class it is found."""
+
 _BEHIND = ("__func__", "fget", "func", "__wrapped__")
 """Where descriptors and decorators keep the function that they stand for."""
 
@@ -53,21 +56,39 @@ class Arguments:
         named = dict(zip(names, args, strict=False))
         if len(args) > len(names):
             named[rest] = args[len(names) :]
+        if not named.keys().isdisjoint(kwargs):
+            # What is positional-only, or takes the rest, may have a namesake among the keywords.
+            declared = {name: value for name, value in kwargs.items() if name in self._keywords}
+            others = {name: value for name, value in kwargs.items() if name not in self._keywords}
+            return {**named, **declared, self._rest_of_keywords: others}
         named.update(kwargs)
         return named
 
     @cached_property
+    def _parameters(self) -> Sequence[inspect.Parameter]:
+        try:
+            return tuple(inspect.signature(self._function).parameters.values())
+        except (TypeError, ValueError):
+            return ()
+
+    @cached_property
+    def _keywords(self) -> frozenset[str]:
+        """The parameters that only go by their names."""
+        return frozenset(one.name for one in self._parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
+
+    @cached_property
+    def _rest_of_keywords(self) -> str:
+        kinds = (one.name for one in self._parameters if one.kind is inspect.Parameter.VAR_KEYWORD)
+        return next(kinds, "kwargs")
+
+    @cached_property
     def _names(self) -> tuple[tuple[str, ...], str]:
         """The positional parameters in order, and what takes the rest."""
-        try:
-            parameters = inspect.signature(self._function).parameters.values()
-        except (TypeError, ValueError):
-            return (), "args"
-        rest = next((one.name for one in parameters if one.kind is inspect.Parameter.VAR_POSITIONAL), "args")
-        return tuple(one.name for one in parameters if one.kind in _POSITIONAL), rest
+        rest = next((one.name for one in self._parameters if one.kind is inspect.Parameter.VAR_POSITIONAL), "args")
+        return tuple(one.name for one in self._parameters if one.kind in _POSITIONAL), rest
 
     def _is_bound(self, first: object) -> bool:
-        if not isinstance(self._function, FunctionType):
+        if not issubclass(type(cast("object", self._function)), _BOUND):  # A mock may claim to be a function.
             return False
         owner = cast("type", first) if issubclass(type(first), type) else type(first)
         known = self._bound_on.get(owner)
@@ -79,7 +100,7 @@ class Arguments:
         for kind in (*type.mro(owner), *type.mro(type(owner))):
             for attribute in _candidates(vars(kind), self._function.__name__):
                 if self._is_behind(attribute):
-                    return not isinstance(attribute, staticmethod)
+                    return not isinstance(attribute, staticmethod) or self._function.__name__ == "__new__"
         scope = self._function.__qualname__.rpartition(".")[0]
         in_class_body = bool(scope) and not scope.endswith("<locals>")
         return in_class_body and self._names[0][:1] in (("self",), ("cls",))

@@ -89,6 +89,15 @@ class BegunStream:
     async def __anext__(self) -> Any:
         return self._read.pop() if self._read else await anext(self._rest)
 
+    async def asend(self, value: Any) -> Any:
+        """Gives the next item; `value` is what the generator gets for the one before."""
+        return self._read.pop() if self._read else await self._rest.asend(value)
+
+    async def athrow(self, *error: Any) -> Any:
+        """Raises in the generator."""
+        self._read.clear()
+        return await self._rest.athrow(*error)
+
     async def aclose(self) -> None:
         """Ends the stream."""
         close = getattr(self._rest, "aclose", None)

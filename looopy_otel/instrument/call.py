@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from looopy_otel.core.errors import StreamTruncated
@@ -14,6 +15,8 @@ from looopy_otel.core.operation import LLMCall, Middleware
 from looopy_otel.core.outcome import outcome_of
 from looopy_otel.core.shapes.shape import Joiner, Progress, WireFormat
 from looopy_otel.core.types import CallOutcome, LLMResponse
+from looopy_otel.core.vendors import vendor_named
+from looopy_otel.instrument.open_calls import closed, opened
 
 StreamEnd: TypeAlias = Callable[[LLMResponse | None, BaseException | None], None]
 """Told once how a stream ended: what came of it, and what was raised."""
@@ -35,6 +38,40 @@ class WrapOptions:
     ask_for_usage: bool = True
     propagate: bool = True
 
+    def joined(self, added: WrapOptions) -> WrapOptions:
+        """The options of what is wrapped again: middleware that is new stands outside of the one that is there."""
+        new = tuple(layer for layer in added.middleware if layer not in self.middleware)
+        return WrapOptions(
+            provider_name=added.provider_name or self.provider_name,
+            middleware=(*new, *self.middleware),
+            ask_for_usage=added.ask_for_usage and self.ask_for_usage,
+            propagate=added.propagate and self.propagate,
+        )
+
+    def named(self, operation: LLMCall) -> LLMCall:
+        """A call under the provider's name that the user gives, if any."""
+        if not self.provider_name:
+            return operation
+        vendor = vendor_named(self.provider_name)
+        return replace(operation, system=vendor.system, provider_name=vendor.provider_name)
+
+
+MiddlewareLike: TypeAlias = Middleware | Sequence[Middleware]
+"""One middleware, or several of them, outermost first."""
+
+
+def layers_of(middleware: MiddlewareLike) -> tuple[Middleware, ...]:
+    """The middleware that a user gives.
+
+    Raises:
+        TypeError: If one of them cannot be called.
+    """
+    layers = (middleware,) if callable(middleware) else tuple(middleware)
+    wrong = [type(layer).__name__ for layer in layers if not callable(layer)]  # pyright: ignore[reportUnnecessaryComparison]
+    if wrong:
+        raise TypeError(f"middleware must be 'async def' functions or objects that act like them, not {wrong[0]}")
+    return layers
+
 
 class ClientCall:
     """One call under way.
@@ -47,6 +84,7 @@ class ClientCall:
     def __init__(self, operation: LLMCall, wire_format: WireFormat) -> None:
         self.operation = operation
         self._format = wire_format
+        self._answers: list[LLMResponse] = []
         self.recorder: Recorder = announce(operation)
 
     def headers(self) -> Mapping[str, str]:
@@ -65,6 +103,19 @@ class ClientCall:
             return self._format.response(answer)
         return None
 
+    def keep(self, answer: LLMResponse) -> LLMResponse:
+        """Remembers an answer as it was read, beside the SDK's own object; returns it."""
+        self._answers.append(answer)
+        return answer
+
+    def is_as_read(self, answer: LLMResponse) -> bool:
+        """False where the SDK's object does not say what the answer that came out of the middleware says.
+
+        An object that a middleware has given by itself, as `LLMResponse.native`, says what it says.
+        """
+        read = next((one for one in self._answers if one.native is answer.native), None)
+        return answer.native is not None if read is None else says_the_same(answer, read)
+
     def end(self, response: LLMResponse | None = None, error: BaseException | None = None) -> None:
         """Ends the call with its answer, or with what was raised."""
         self.recorder.end(response, error)
@@ -81,6 +132,17 @@ class ClientCall:
         return StreamRecord(self.recorder, None, self.operation)
 
 
+def says_the_same(answer: LLMResponse, read: LLMResponse) -> bool:
+    """True where two answers say the same to a caller.
+
+    What the call used and cost is an account of it, which its span keeps. A provider's own answer has that, too.
+    """
+    if isinstance(read.native, LLMResponse):
+        return answer == read
+    names = ("message", "others", "model", "finish_reason", "id")
+    return all(getattr(answer, name) == getattr(read, name) for name in names)
+
+
 class Remainder(Protocol):
     """What is left of a call's middleware once the caller has the stream; see `instrument.chain`."""
 
@@ -95,6 +157,9 @@ class Remainder(Protocol):
 
 class StreamRecord:
     """The stream of one call, in whatever way it ends; the first end counts.
+
+    Leaving a loop over a stream is no end while somebody has the stream: it can be read on. It ends with its last
+    reference, at the latest when tracing is shut down. A span that so ends has the time when the stream was last read.
 
     Args:
         recorder: The call's recorder, suspended.
@@ -122,6 +187,7 @@ class StreamRecord:
         self._listeners: list[StreamEnd] = []
         self._ended = False
         self._remainder: Remainder | None = None
+        self._last_read = time.perf_counter_ns()
 
     @property
     def ended(self) -> bool:
@@ -138,6 +204,7 @@ class StreamRecord:
 
     def suspend(self) -> None:
         """Steps out of the call after `resume`."""
+        self._last_read = time.perf_counter_ns()
         self._recorder.suspend()
 
     def hand_over(self, remainder: Remainder) -> None:
@@ -160,7 +227,7 @@ class StreamRecord:
             await self._remainder.afinish()
 
     def watch(self, stream: object) -> None:
-        """Ends the call as abandoned when the caller's stream object is collected, or the interpreter ends.
+        """Ends the call as abandoned when the caller's stream object is collected, or tracing is shut down.
 
         Args:
             stream: The object; the last one that is given counts.
@@ -168,10 +235,12 @@ class StreamRecord:
         if self._guardian is not None:
             self._guardian.detach()
         self._guardian = weakref.finalize(stream, self.leave)
+        opened(self)
 
     def take(self, chunk: object) -> Progress:
         """Takes a chunk that goes to the caller; one that comes after the end is only looked at."""
         progress = Progress()
+        self._last_read = time.perf_counter_ns()
         if self._joiner is not None:
             with guard("instrument.chunk"):
                 progress = self._joiner.add(chunk)
@@ -196,29 +265,46 @@ class StreamRecord:
         A stream whose answer was complete already has nothing to lose by it.
         """
         if self._joiner is not None and self._joiner.finished:
-            self._end("completed", None)
+            self._end("completed", None, ended_at=self._last_read)
         else:
-            self._end("abandoned", GeneratorExit())
+            self._end("abandoned", GeneratorExit(), ended_at=self._last_read)
 
     def fail(self, error: BaseException) -> None:
         """Ends the call with what was raised; a connection that broke before the answer was complete cut it off."""
         unfinished = self._joiner is not None and not self._joiner.finished
         self._end("truncated" if unfinished and _is_broken_connection(error) else outcome_of(error), error)
 
+    def pass_on(self, stream: StreamRecord) -> None:
+        """Has a stream that came in the end, of something that was awaited, end the call in this one's place."""
+        if self._guardian is not None:
+            self._guardian.detach()
+        self._ended = True
+        closed(self)
+        stream._listeners += self._listeners
+        stream._remainder = self._remainder
+
     def settle(self, response: LLMResponse | None) -> None:
         """Ends the call with its whole answer, for one that was not read in chunks after all."""
         self._end("completed", None, response)
 
-    def _end(self, outcome: CallOutcome, error: BaseException | None, response: LLMResponse | None = None) -> None:
+    def _end(
+        self,
+        outcome: CallOutcome,
+        error: BaseException | None,
+        response: LLMResponse | None = None,
+        *,
+        ended_at: int | None = None,
+    ) -> None:
         if self._ended:
             return
         self._ended = True
+        closed(self)
         with guard("instrument.join"):
             if response is None and self._joiner is not None:
                 response = self._joiner.response(outcome)
             if response is not None and self._completed is not None:
                 response = self._completed(response)
-        self._recorder.end(response, error)
+        self._recorder.end(response, error, ended_at)
         for listener in self._listeners:
             listener(response, error)
 

@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from looopy_otel.core.background import BlockingCall, begun, waiting
-from looopy_otel.core.delivery import answered, delivered
+from looopy_otel.core.delivery import answered, current_expense, delivered
 from looopy_otel.core.errors import StreamTruncated
 from looopy_otel.core.guard import guard
-from looopy_otel.core.operation import LLMCall, Middleware, compose
+from looopy_otel.core.middleware import compose
+from looopy_otel.core.operation import LLMCall, Middleware
 from looopy_otel.core.types import LLMResponse, Message
 from looopy_otel.instrument.call import StreamRecord
 
@@ -297,10 +298,15 @@ class _Remainder:
 
 def _tell_of_end(record: StreamRecord, settle: _Settle) -> None:
     """Has `call_next` return, or raise, when the stream ends."""
+    expense = current_expense()
 
     def ended(response: LLMResponse | None, error: BaseException | None) -> None:
         # A stream that ends without a finish reason is no error to its caller, and none to a middleware.
-        settle(response or _NO_ANSWER, None if isinstance(error, StreamTruncated) else error)
+        raised = None if isinstance(error, StreamTruncated) else error
+        if expense is not None and raised is not None:
+            # Also one of which nothing came: the endpoint had begun to answer.
+            expense.add_partial(response or _NO_ANSWER)
+        settle(response or _NO_ANSWER, raised)
 
     if record.ended:
         ended(None, None)

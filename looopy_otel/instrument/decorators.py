@@ -2,7 +2,8 @@
 
 They work on sync and async functions, generators and async generators, on methods of all sorts (above or below
 ``@staticmethod`` and ``@classmethod``), partials and callable objects. The decorated function is of the same kind, has
-the same signature and types, and can be pickled as before; whatever it raises passes unchanged. Arguments are the
+the same signature and types, and can be pickled by its name as before (a partial, a bound method or a callable object
+has none: decorate the function behind it); whatever it raises passes unchanged. Arguments are the
 span's input by their names (``self`` and ``cls`` left out), the result or what is yielded its output. A generator's
 span ends when it is exhausted, closed, left or collected, and is never current in its consumer. Before `configure()` a
 call only costs the look into an empty slot.
@@ -10,7 +11,9 @@ call only costs the look into an empty slot.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from looopy_otel.core.operation import LLMOperation
@@ -193,7 +196,12 @@ def _decorated(
 
 
 def _name_of(target: Any, short: bool) -> str:
-    while not hasattr(target, "__qualname__") and hasattr(target, "func"):
+    """The name that a function has; that of its class for an object, which may answer to any attribute."""
+    while issubclass(type(target), partial):
         target = target.func
-    named: Any = target if hasattr(target, "__qualname__") else cast("Any", type(target))
+    named: Any = target if inspect.isroutine(target) and _is_named(target) else cast("Any", type(target))
     return named.__name__ if short else named.__qualname__.rpartition("<locals>.")[2]
+
+
+def _is_named(target: Any) -> bool:
+    return all(isinstance(getattr(target, name, None), str) for name in ("__name__", "__qualname__"))

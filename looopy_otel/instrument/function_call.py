@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 from typing import Any
-from weakref import WeakSet
 
 from looopy_otel.core.answer import answer_in, joiner_of
 from looopy_otel.core.guard import guard
@@ -14,6 +12,7 @@ from looopy_otel.core.outcome import outcome_of
 from looopy_otel.core.shapes.shape import Joiner
 from looopy_otel.core.snapshot import Series
 from looopy_otel.core.types import AgentResult, CallOutcome, IterationResult, LLMResponse, Message, ToolResult
+from looopy_otel.instrument.open_calls import closed, opened
 
 _RESULTS = (AgentResult, IterationResult, LLMResponse, ToolResult)
 """Results that say by themselves how the operation went."""
@@ -23,7 +22,7 @@ class FunctionCall:
     """One call under way, from its first step to its one end.
 
     Where a call never comes to an end (the event loop under an async generator is gone), the end of this object is
-    the call's, as is the end of the interpreter for a generator: abandoned.
+    the call's, as is the end of tracing for a generator: abandoned.
 
     Args:
         recorder: The recorder of the call.
@@ -48,7 +47,7 @@ class FunctionCall:
         """Says that control goes to the consumer of a generator."""
         if not self._watched:
             self._watched = True
-            _watch(self)
+            opened(self)
         self.recorder.suspend()
 
     def resume(self) -> None:
@@ -93,29 +92,18 @@ class FunctionCall:
         return self._items.values() if text is None else text
 
     def _end(self, result: object, error: BaseException | None) -> None:
-        self._ended = True
         self.recorder.end(result, error)
+        self._ended = True
+        if self._watched:
+            closed(self)
 
-    def __del__(self) -> None:
+    def leave(self) -> None:
+        """Ends the call, whose consumer has left it."""
         self.failed(GeneratorExit())
 
-
-_open: WeakSet[FunctionCall] = WeakSet()
-"""Calls of generators that their consumers have been given something by."""
-
-
-def _watch(call: FunctionCall) -> None:
-    if not _open:
-        # Registered after the configuration's own handler, and so run before it.
-        atexit.unregister(_leave_all)
-        atexit.register(_leave_all)
-    _open.add(call)
-
-
-def _leave_all() -> None:
-    """Ends what is still open when the interpreter ends."""
-    for call in list(_open):
-        call.failed(GeneratorExit())
+    def __del__(self) -> None:
+        if hasattr(self, "_watched"):  # An interrupt may come before it is made.
+            self.leave()
 
 
 class LLMFunctionCall(FunctionCall):
@@ -197,6 +185,12 @@ class _Unrecorded(FunctionCall):
     """The call of a function while nothing is recorded."""
 
     __slots__ = ()
+
+    def suspend(self) -> None:
+        """Steps out of nothing."""
+
+    def resume(self) -> None:
+        """Steps into nothing."""
 
     def item(self, item: Any) -> None:
         """Keeps nothing."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial, update_wrapper
+from types import MethodType
 from typing import Any, cast
 
 from looopy_otel.core.guard import guard
@@ -23,9 +24,10 @@ from looopy_otel.instrument.call import ClientCall, StreamRecord, WrapOptions
 from looopy_otel.instrument.chain import Opened, arun_chain, run_chain
 from looopy_otel.instrument.function_call import FunctionCall, LLMFunctionCall
 from looopy_otel.instrument.operations import llm_call
+from looopy_otel.instrument.standing_in import defines, stand_in
 from looopy_otel.instrument.stream_proxy import proxied
 from looopy_otel.instrument.traced import FunctionStream, changed_names, traced
-from looopy_otel.instrument.wrap import is_generator, recorded
+from looopy_otel.instrument.wrap import is_generator, opened_first, recorded
 
 RequestReader = Callable[..., LLMCall | Mapping[str, Any]]
 ResponseReader = Callable[[Any], "LLMResponse | Mapping[str, Any] | str | None"]
@@ -47,9 +49,33 @@ def wrap_function(
         response: Reads the result; for what comes in chunks, it gets a list of them.
 
     Returns:
-        A function of the same kind, with the same signature.
+        A function of the same kind, with the same signature; for a callable object, one that stands for it.
     """
-    reading = FunctionReading(function, request, response)
+    if not inspect.isroutine(function) or function.__class__ is not type(cast("object", function)):
+        called = function.__call__
+        wrapped: Any = staticmethod(_wrapped(function, called, options, request, response))
+        made = partial(wrap_function, options=options, request=request, response=response)
+        return (
+            stand_in(function, made, __call__=wrapped, __get__=_bound)
+            if defines(type(function), "__get__")
+            else (stand_in(function, made, __call__=wrapped))
+        )
+    return _wrapped(function, function, options, request, response)
+
+
+def _bound(one: Any, instance: Any, owner: type | None = None) -> Any:
+    """Binds a callable object that is a descriptor, as a function is bound."""
+    return one if instance is None else MethodType(one, instance)
+
+
+def _wrapped(
+    target: Callable[..., Any],
+    function: Callable[..., Any],
+    options: WrapOptions,
+    request: RequestReader | None,
+    response: ResponseReader | None,
+) -> Callable[..., Any]:
+    reading = FunctionReading(target, request, response)
     if not is_generator(function):
         return traced(function, reading, options)
     if not options.middleware:
@@ -77,7 +103,7 @@ class FunctionReading:
 
     def operation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LLMCall:
         """The call: as the user's reader says, else by the names of the arguments."""
-        name = getattr(self._function, "__name__", type(self._function).__name__)
+        name = str(getattr(self._function, "__name__", type(self._function).__name__))
         # Who reads the request or the answer knows all about the call; what is recorded inside it is the same call.
         inner = "replace" if self._request is None and self._response is None else "silent"
         with guard("functions.request"):
@@ -139,7 +165,7 @@ class FunctionReading:
             return response_of(self._response(answer))
         return LLMResponse(message=Message("assistant", answer)) if isinstance(answer, str) else recognised(answer)
 
-    def joiner(self) -> Joiner:
+    def joiner(self, stream: Any = None) -> Joiner:
         """Joins whatever chunks come."""
         return ChunkJoiner(self._response)
 
@@ -304,9 +330,7 @@ def _opening(
     """Opens the recording of one call of a generator function."""
     if installed() is None:
         return None
-    operation = replace(reading.operation(args, kwargs), stream=True)
-    if options.provider_name:
-        operation = replace(operation, provider_name=options.provider_name)
+    operation = options.named(replace(reading.operation(args, kwargs), stream=True))
     recorder = announce(operation)
     return None if recorder is NO_RECORDER else _GeneratorCall(recorder, reading.joiner())
 
@@ -356,22 +380,19 @@ def _through(
 def _async_through(
     function: Callable[..., Any], reading: FunctionReading, options: WrapOptions
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
-    """An async generator function whose generator is opened through the middleware; it takes nothing by `asend`."""
+    """An async generator function whose generator is opened through the middleware."""
 
-    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+    async def opened(*args: Any, **kwargs: Any) -> Any:
         one = _Silent(reading.operation(args, kwargs), function, reading)
 
         async def perform(asked: LLMCall) -> Opened:
             return one.opened(await begun_async(aiter(one.generator(asked, args, kwargs))))
 
         answer = await arun_chain(options.middleware, one.operation, perform, may_stream=True)
-        if not isinstance(answer, Opened):
-            yield reading.written(answer, one.operation)
-            return
-        try:
-            async for item in answer.stream:
-                yield item
-        finally:
-            await answer.stream.aclose()
+        return answer.stream if isinstance(answer, Opened) else _only(reading.written(answer, one.operation))
 
-    return update_wrapper(call, function)
+    return opened_first(function, opened)
+
+
+async def _only(item: Any) -> AsyncGenerator[Any, Any]:
+    yield item

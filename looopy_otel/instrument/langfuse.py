@@ -1,4 +1,4 @@
-"""The drop-in ``langfuse.openai`` and our own recording of the same call: one generation in the same project.
+"""``langfuse.openai``, Langfuse's LangChain handler, and our own recording of the same call: one generation.
 
 What a user sees in Langfuse, by what stands around what. *Same project* means that the Langfuse SDK and one of our
 destinations use the same public key; where they differ, each project has its own, single generation, and nothing here
@@ -14,6 +14,10 @@ a call of ours around ``langfuse.openai``   the same (the LiteLLM SDK, which cal
 ``@observe`` inside an agent or span        one tree, one root: ours
 ``@observe(as_type="generation")``          stays the generation that the user made it, with ours under it; only ours
 around a call of ours                       has tokens, unless the user gives it some: then plain ``@observe`` is right
+Langfuse's LangChain handler around a call  a plain span of the model's name, with our generation under it, or around
+of ours, or beside our LangChain handler    it; ``langfuse_prompt`` stays on theirs. Not where LangChain runs their
+                                            handler in a thread of its own, outside of our call: in ``ainvoke`` and
+                                            ``astream`` over an instrumented client. Use ours there
 ==========================================  ==============================================================
 
 The ``langfuse_prompt`` that a call of the drop-in names is withdrawn with its generation.
@@ -26,31 +30,72 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
+from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import innermost
 from looopy_otel.instrument.patching import is_instrumented, patch
 from looopy_otel.record.context import Ownership
-from looopy_otel.record.langfuse_sdk import withdraw
+from looopy_otel.record.langfuse_sdk import Generation, demote, is_generation_of_langchain, withdraw
 from looopy_otel.record.nesting import enclosing_call
 from looopy_otel.record.recorder import SpanRecorder
 
 _NAME: Final = "langfuse"
 _DROP_IN: Final = f"{_NAME}.openai"
+_LANGCHAIN: Final = f"{_NAME}.langchain.CallbackHandler"
 _WRAPPERS: Final = frozenset({"_wrap", "_wrap_async"})
 _DEPTH: Final = 60
 """Frames between the start of a call and the method of the OpenAI SDK that the drop-in has patched; about twelve."""
 
 
-def one_generation(ownership: Ownership) -> None:
-    """Called at the start of an LLM call of ours: what ``langfuse.openai`` records of it is withdrawn.
+def one_generation(ownership: Ownership, around: Generation | None) -> None:
+    """Called at the start of an LLM call of ours: what Langfuse's integrations record of it is no generation.
 
-    The drop-in does not make its generation current, so it is looked for where it is: up the stack.
+    Args:
+        ownership: Tells which projects are ours.
+        around: What stood around the call.
     """
+    if not ownership.langfuse_projects:
+        return
+    _without_langchains(ownership, around)
+    _without_the_drop_ins(ownership)
+
+
+def _without_langchains(ownership: Ownership, around: Generation | None) -> None:
+    """Demotes what their LangChain handler has made current around the call, or will inside it."""
+    module = sys.modules.get(_LANGCHAIN)
+    if module is None:
+        return
+    handler = module.LangchainCallbackHandler
+    if not is_instrumented(_LANGCHAIN) and hasattr(handler, "_attach_observation"):
+        patch(_LANGCHAIN, handler, "_attach_observation", _asking_handler(handler._attach_observation))
+    if around is not None and ownership.shares_langfuse(around):
+        demote(around)
+
+
+def _asking_handler(attach: Callable[..., Any]) -> Callable[..., Any]:
+    """``_attach_observation`` of their handler, for one that asks whether its generation is one already."""
+
+    def attach_observation(self: Any, run_id: Any, observation: Any) -> Any:
+        with guard("observer.langchain"):
+            call, span = enclosing_call(innermost()), observation._otel_span
+            if call is not None and is_generation_of_langchain(span):
+                if call.ownership.shares_langfuse(span):
+                    demote(span)
+                # Not made current: theirs ends after ours, and would put back a context of ours that is over.
+                self._runs[run_id] = observation
+                return None
+        return attach(self, run_id, observation)
+
+    return attach_observation
+
+
+def _without_the_drop_ins(ownership: Ownership) -> None:
+    """Withdraws what ``langfuse.openai`` records; not made current, so it is looked for where it is: up the stack."""
     drop_in = sys.modules.get(_DROP_IN)
-    if drop_in is None or not ownership.langfuse_projects:
+    if drop_in is None:
         return
     if not is_instrumented(_NAME):
         patch(_NAME, drop_in, "get_client", _asking(vars(drop_in)["get_client"]))
-    generation = _generation_around(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    generation = _generation_around(sys._getframe(2))  # pyright: ignore[reportPrivateUsage]
     span: Any = getattr(generation, "_otel_span", None)
     if span is not None and ownership.shares_langfuse(span):
         withdraw(span)

@@ -10,21 +10,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
-from looopy_otel.core.operation import LLMCall, Middleware
+from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.shapes.cost import reported_cost
 from looopy_otel.core.shapes.fields import get
 from looopy_otel.core.shapes.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from looopy_otel.core.shapes.openai_embeddings import OPENAI_EMBEDDINGS
 from looopy_otel.core.shapes.openai_responses import OPENAI_RESPONSES
 from looopy_otel.core.shapes.shape import Joiner, WireFormat
-from looopy_otel.core.types import LLMResponse
+from looopy_otel.core.types import CallOutcome, LLMResponse
+from looopy_otel.core.usage import Usage, usage_of
 from looopy_otel.core.vendors import UNKNOWN, ModelVendor, vendor_of
-from looopy_otel.instrument.call import ClientCall, WrapOptions
-from looopy_otel.instrument.patching import is_instrumented, patch
-from looopy_otel.instrument.traced import joined, made_of, remember, traced
+from looopy_otel.instrument.call import ClientCall, MiddlewareLike, WrapOptions, layers_of
+from looopy_otel.instrument.patching import lasting, patch, uninstrument
+from looopy_otel.instrument.traced import made_of, remember, traced
 
 F = TypeVar("F", bound=Callable[..., Any])
 NAME: Final = "litellm"
@@ -67,10 +68,15 @@ def wrap_litellm(function: F, options: WrapOptions) -> F:
     """
     made: Any = made_of(function)
     if made is not None:
-        if options in (made[1], WrapOptions()):
+        options = made[1].joined(options)
+        if options == made[1]:
             return function
-        function, options = made[0], joined(made[1], options)
-    wrapped: Any = traced(function, LiteLLMReading(function, options), options)
+        function = made[0]
+    return _wrapped(function, function.__name__, options)
+
+
+def _wrapped(function: Any, name: str, options: WrapOptions, holds: Callable[[], bool] = lambda: True) -> Any:
+    wrapped: Any = traced(function, LiteLLMReading(function, name, options), options, holds)
     remember(wrapped, (function, options))
     return wrapped
 
@@ -78,14 +84,14 @@ def wrap_litellm(function: F, options: WrapOptions) -> F:
 def instrument_litellm(
     *,
     provider_name: str | None = None,
-    middleware: Sequence[Middleware] = (),
+    middleware: MiddlewareLike = (),
     ask_for_usage: bool = True,
     propagate: bool = True,
 ) -> None:
     """Traces all calls of ``litellm.completion``, ``acompletion``, ``embedding``, ``responses`` and the like.
 
     Functions that were imported by name (``from litellm import completion``) before this are not reached.
-    ``uninstrument("litellm")`` undoes it. A second call changes nothing.
+    ``uninstrument("litellm")`` undoes it. What a second call says holds instead of the first.
 
     Args:
         provider_name: See `wrap`.
@@ -96,19 +102,19 @@ def instrument_litellm(
     Raises:
         ImportError: If LiteLLM is not installed.
     """
-    if is_instrumented(NAME):
-        return
     options = WrapOptions(
         provider_name=provider_name,
-        middleware=tuple(middleware),
+        middleware=layers_of(middleware),
         ask_for_usage=ask_for_usage,
         propagate=propagate,
     )
     module = import_module(NAME)
+    uninstrument(NAME)
+    holds = lasting(NAME)
     for name in _FORMATS:
         function = getattr(module, name, None)
         if function is not None and made_of(function) is None:
-            patch(NAME, module, name, wrap_litellm(function, options))
+            patch(NAME, module, name, _wrapped(function, name, options, holds))
 
 
 class LiteLLMReading:
@@ -116,13 +122,14 @@ class LiteLLMReading:
 
     Args:
         function: The function.
+        name: LiteLLM's name for it.
         options: What the user said.
     """
 
-    def __init__(self, function: Callable[..., Any], options: WrapOptions) -> None:
-        self._format = _FORMATS[function.__name__]
+    def __init__(self, function: Callable[..., Any], name: str, options: WrapOptions) -> None:
+        self._format = _FORMATS[name]
         self._options = options
-        self._names = _UNNAMED.get(function.__name__) or tuple(inspect.signature(function).parameters)
+        self._names = _UNNAMED.get(name) or tuple(inspect.signature(function).parameters)
 
     def operation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LLMCall:
         """The call that the arguments stand for."""
@@ -169,9 +176,9 @@ class LiteLLMReading:
             return response
         return replace(response, cost=cost, cost_source="provider")
 
-    def joiner(self) -> Joiner:
+    def joiner(self, stream: Any = None) -> Joiner:
         """Makes the joiner of one stream."""
-        return self._format.joiner()
+        return _StreamJoiner(self._format.joiner(), stream)
 
     def written(self, response: LLMResponse, operation: LLMCall) -> Any:
         """LiteLLM's own object for a response that a middleware made itself."""
@@ -184,6 +191,39 @@ class LiteLLMReading:
 
     def _fields(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return {**dict(zip(self._names, args, strict=False)), **kwargs}
+
+
+class _StreamJoiner:
+    """Joins one stream; usage that LiteLLM counted itself, since the server told none, is an estimate.
+
+    Args:
+        joiner: The joiner of the format.
+        stream: LiteLLM's stream, which keeps the chunks that the server sent.
+    """
+
+    def __init__(self, joiner: Joiner, stream: Any) -> None:
+        self._joiner = joiner
+        self._stream = stream
+        self.add = joiner.add
+
+    @property
+    def begun(self) -> bool:
+        """True when at least one chunk arrived."""
+        return self._joiner.begun
+
+    @property
+    def finished(self) -> bool:
+        """True when the answer is complete."""
+        return self._joiner.finished
+
+    def response(self, outcome: CallOutcome = "completed") -> LLMResponse | None:
+        """What the chunks say together."""
+        response = self._joiner.response(outcome)
+        chunks = get(self._stream, "chunks") or get(get(self._stream, "completion_stream"), "chunks")
+        if response is None or response.usage is None or not isinstance(chunks, list):
+            return response
+        told = any(usage_of(get(chunk, "usage")) not in (None, Usage(0, 0)) for chunk in cast("list[object]", chunks))
+        return response if told else replace(response, usage_source="estimated")
 
 
 class _MadeStream:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 
-from looopy_otel.core.operation import Middleware
 from looopy_otel.core.shapes.openai_chat import OPENAI_CHAT, OPENAI_COMPLETIONS
 from looopy_otel.core.shapes.openai_embeddings import OPENAI_EMBEDDINGS, embedding_output
 from looopy_otel.core.shapes.openai_responses import OPENAI_RESPONSES
 from looopy_otel.core.vendors import UNKNOWN, ModelVendor, vendor_of
-from looopy_otel.instrument.call import WrapOptions
+from looopy_otel.instrument.call import MiddlewareLike, WrapOptions, layers_of
 from looopy_otel.instrument.stainless.client import instrument_sdk, wrap_client
 from looopy_otel.instrument.stainless.made import chat_events, response_events
 from looopy_otel.instrument.stainless.request import Route, Sdk
@@ -52,8 +52,19 @@ def _vendor(client: Any, model: str) -> ModelVendor:
         return known
     if client.base_url.port == _OLLAMA_PORT:
         return _OLLAMA
+    if ":" in model and "/" not in model and not model.startswith("ft:") and _is_local(host):
+        # Ollama's tags: deepseek-r1:8b is the model of a vendor, and served by nobody but this machine.
+        return _OLLAMA
     vendor = vendor_of(model)
     return _OPENAI if vendor is UNKNOWN else vendor
+
+
+def _is_local(host: str) -> bool:
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+    return address.is_loopback or address.is_private
 
 
 OPENAI_SDK: Final = Sdk(
@@ -81,7 +92,7 @@ def wrap_openai(client: ClientT, options: WrapOptions) -> ClientT:
 def instrument_openai(
     *,
     provider_name: str | None = None,
-    middleware: tuple[Middleware, ...] | list[Middleware] = (),
+    middleware: MiddlewareLike = (),
     ask_for_usage: bool = True,
     propagate: bool = True,
 ) -> None:
@@ -89,7 +100,7 @@ def instrument_openai(
 
     Args:
         provider_name: ``gen_ai.provider.name``; by default what the client and the model tell.
-        middleware: Runs around every call, outermost first.
+        middleware: Runs around every call: one, or several with the outermost first.
         ask_for_usage: True asks for the usage of a stream where the caller did not, and hides the extra chunk.
         propagate: True sends ``traceparent`` with the request.
 
@@ -97,6 +108,6 @@ def instrument_openai(
         ImportError: If ``openai`` is not installed.
     """
     options = WrapOptions(
-        provider_name=provider_name, middleware=tuple(middleware), ask_for_usage=ask_for_usage, propagate=propagate
+        provider_name=provider_name, middleware=layers_of(middleware), ask_for_usage=ask_for_usage, propagate=propagate
     )
     instrument_sdk(OPENAI_SDK, import_module("openai._base_client"), options)

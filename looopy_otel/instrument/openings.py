@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
-from weakref import WeakSet
 
 from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, innermost, installed
 from looopy_otel.core.operation import Step, ToolRun
 from looopy_otel.instrument.arguments import Arguments, messages_in, request_in
 from looopy_otel.instrument.function_call import FunctionCall, LLMFunctionCall
-from looopy_otel.instrument.operations import agent_run, iteration, llm_call, tool_run
-
-_tool_runs: WeakSet[Recorder] = WeakSet()
-"""Those that were announced by a decorator, as opposed to the agent loop."""
+from looopy_otel.instrument.operations import agent_run, facts, iteration, llm_call, tool_run
 
 
 class Kind(Protocol):
@@ -45,9 +42,15 @@ class Opening:
         """Opens the recording of one call; None where nothing is recorded."""
         if installed() is None:
             return None
-        with guard("decorators.open"):
-            recorder = self._kind.announced(self._arguments.by_name(args, kwargs))
-            return None if recorder is None or recorder is NO_RECORDER else self._kind.call(recorder)
+        recorder = None
+        try:
+            with guard("decorators.open"):
+                recorder = self._kind.announced(self._arguments.by_name(args, kwargs))
+                return None if recorder is None or recorder is NO_RECORDER else self._kind.call(recorder)
+        except BaseException as interrupt:
+            if recorder is not None:
+                recorder.end(error=interrupt)
+            raise
         return None
 
 
@@ -61,7 +64,7 @@ class AgentKind:
 
     def __init__(self, name: str, metadata: Mapping[str, Any] | None) -> None:
         self._name = name
-        self._metadata = dict(metadata or {})
+        self._metadata = facts(metadata)
 
     def announced(self, arguments: dict[str, Any]) -> Recorder | None:
         """Opens a run; a sole argument is what it starts from, several ones are by their names."""
@@ -133,13 +136,10 @@ class ToolKind:
         """Opens a tool run, unless this is the function of one that the agent loop has announced."""
         around = innermost()
         operation = getattr(around, "operation", None)
-        if isinstance(operation, ToolRun) and operation.name == self._name and around not in _tool_runs:
+        if isinstance(operation, ToolRun) and operation.name == self._name and not operation.decorated:
             return None
         call_id = arguments.get("call_id") or arguments.get("tool_call_id")
-        recorder = announce(tool_run(self._name, arguments, call_id))
-        if recorder is not NO_RECORDER:
-            _tool_runs.add(recorder)
-        return recorder
+        return announce(replace(tool_run(self._name, arguments, call_id), decorated=True))
 
     def call(self, recorder: Recorder) -> FunctionCall:
         """As any call."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
@@ -13,7 +14,7 @@ from looopy_otel.core.identity import current_identity, new_call_id, new_task_id
 from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, ToolRun
 from looopy_otel.core.snapshot import snapshot
 from looopy_otel.core.types import Message
-from looopy_otel.core.vendors import vendor_of
+from looopy_otel.core.vendors import vendor_named, vendor_of
 from looopy_otel.instrument.arguments import messages_in
 
 UNKNOWN_MODEL: Final = "unknown"
@@ -29,9 +30,23 @@ def text(name: object, otherwise: str = "unnamed") -> str:
     return shown.strip() or otherwise
 
 
-def agent_run(
-    name: str, given: object = None, *, task_id: str | None = None, metadata: Mapping[str, Any] | None = None
-) -> AgentRun:
+def facts(given: object) -> Mapping[str, Any]:
+    """Facts by their names, whatever was given; what has no names is the one fact ``value``."""
+    if given is None:
+        return {}
+    return dict(cast("Mapping[str, Any]", given)) if isinstance(given, Mapping) else {"value": given}
+
+
+def offered(tools: object) -> Sequence[Any]:
+    """Tools, whatever was given; what is no list of them is the only one."""
+    if tools is None:
+        return ()
+    if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable):
+        return (cast("object", tools),)
+    return tuple(cast("Iterable[Any]", tools))
+
+
+def agent_run(name: str, given: object = None, *, task_id: object = None, metadata: object = None) -> AgentRun:
     """A run of an agent, which is also the identity of all that happens inside; the session stays what it is.
 
     Args:
@@ -41,14 +56,14 @@ def agent_run(
         metadata: Facts about this run.
     """
     outer = current_identity()
-    task_id = task_id or new_task_id()
+    task_id = text(task_id, "") or new_task_id()
     return AgentRun(
         agent_id=name,
         task_id=task_id,
         messages=messages_in(given),
         prompt=given,
         parent_task_id=outer.task_id,
-        metadata=metadata or {},
+        metadata=facts(metadata),
         identity=replace(
             outer,
             agent_id=name,
@@ -65,7 +80,9 @@ def iteration(number: int | None = None) -> Iteration:
     Args:
         number: 1, 2, …; by default the next one of that run. Outside of any run it is 1.
     """
-    if number is None:
+    with suppress(TypeError, ValueError, OverflowError):
+        number = None if number is None else int(number)
+    if not isinstance(number, int):
         number = _next_turn(_run_here())
     return Iteration(agent_id=current_identity().agent_id or "", number=number, messages=())
 
@@ -96,11 +113,11 @@ def llm_call(
 
     Args:
         model: The model asked for.
-        system: ``gen_ai.system``; by default what the model's name says.
+        system: ``gen_ai.system``; by default what the provider's name, or else the model's, says.
         provider_name: ``gen_ai.provider.name``; likewise.
         fields: Further fields of `LLMCall`.
     """
-    vendor = vendor_of(model)
+    vendor = vendor_named(provider_name) if provider_name else vendor_of(model)
     return LLMCall(
         model=model,
         system=system or vendor.system,
@@ -126,4 +143,4 @@ def tool_run(name: str, arguments: object, call_id: object = None, tool_type: st
         tool_type: ``gen_ai.tool.type``.
     """
     given = cast("Mapping[str, Any]", arguments)
-    return ToolRun(name=name, call_id=text(call_id or new_call_id()), arguments=given, tool_type=tool_type)
+    return ToolRun(name=name, call_id=text(call_id, "") or new_call_id(), arguments=given, tool_type=tool_type)

@@ -16,6 +16,18 @@ def is_instrumented(name: str) -> bool:
     return name in _undo
 
 
+def lasting(name: str) -> Callable[[], bool]:
+    """Begins to instrument something.
+
+    Returns:
+        What tells, inside of what is put there from now on, whether that holds: `uninstrument` cannot take away what
+        somebody else has wrapped since.
+    """
+    holds = [True]
+    undo_later(name, holds.clear)
+    return lambda: bool(holds)
+
+
 def undo_later(name: str, undo: Callable[[], None]) -> None:
     """Keeps what `uninstrument` has to do for a name."""
     with _lock:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import update_wrapper, wraps
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial, update_wrapper, wraps
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from looopy_otel.core.hooks import installed
 from looopy_otel.core.identity import Identity
+from looopy_otel.instrument.observer import TracingObserver
 from looopy_otel.record.surroundings import Surroundings, outgoing, own_continued, surrounded
 
 P = ParamSpec("P")
@@ -49,6 +51,8 @@ def propagated(function: Callable[P, R]) -> Callable[P, R]:
         )
     if inspect.iscoroutinefunction(function):
         return cast("Callable[P, R]", _carrying(cast("Callable[..., Any]", function), Surroundings.here()))
+    if _is_async_object(function):
+        return cast("Callable[P, R]", PropagatedAsync(function, Surroundings.here()))
     return Propagated(function, Surroundings.here())
 
 
@@ -65,23 +69,50 @@ class Propagated(Generic[P, R]):
         self._function = function
         self._surroundings = surroundings
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function in its surroundings."""
         with surrounded(self._surroundings):
             return self._function(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         here = self._surroundings
-        return _rebuilt, (self._function, outgoing(here.context), here.identity, here.suppressed)
+        facts = outgoing(here.context), here.identity, here.suppressed, _is_own(here)
+        return _rebuilt, (type(self), self._function, *facts)
 
     def __repr__(self) -> str:
         return f"propagated({self._function!r})"
 
 
+class PropagatedAsync(Propagated[P, R]):
+    """An object whose ``__call__`` is async, with the surroundings that it runs in; made by `propagated`."""
+
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] # R is what is awaited
+        """Calls the object in its surroundings."""
+        with surrounded(self._surroundings):
+            return await cast("Awaitable[Any]", self._function(*args, **kwargs))
+
+
 def _rebuilt(
-    function: Callable[P, R], headers: Mapping[str, str], identity: Identity, suppressed: bool
+    kind: type[Propagated[P, R]],
+    function: Callable[P, R],
+    headers: Mapping[str, str],
+    identity: Identity,
+    suppressed: bool,
+    own: bool,
 ) -> Propagated[P, R]:
-    return Propagated(function, own_continued(headers, identity, suppressed=suppressed))
+    return kind(function, own_continued(headers, identity, suppressed=suppressed, own=own))
+
+
+def _is_own(place: Surroundings) -> bool:
+    """True where the current span is one that Langfuse sees: ours, or its SDK's."""
+    observer = installed()
+    return isinstance(observer, TracingObserver) and not observer.ownership.is_root(place.context)
+
+
+def _is_async_object(function: object) -> bool:
+    while isinstance(function, partial):
+        function = cast("partial[Any]", function).func
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def _carrying(function: Callable[..., Any], surroundings: Surroundings) -> Callable[..., Any]:

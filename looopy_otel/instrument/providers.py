@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from abc import ABCMeta
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from looopy_otel.core.errors import AlreadyUsedError
 from looopy_otel.core.identity import current_identity
@@ -17,6 +19,7 @@ from looopy_otel.core.types import (
     CallOutcome,
     ContentComplete,
     ContentDelta,
+    LLMProvider,
     LLMResponse,
     LLMUsage,
     Message,
@@ -27,7 +30,8 @@ from looopy_otel.core.types import (
 from looopy_otel.core.vendors import vendor_of
 from looopy_otel.instrument.begun import begun_async
 from looopy_otel.instrument.call import ClientCall, WrapOptions
-from looopy_otel.instrument.traced import changed_names, joined, traced
+from looopy_otel.instrument.standing_in import stand_in
+from looopy_otel.instrument.traced import changed_names, traced
 
 P = TypeVar("P")
 
@@ -44,63 +48,121 @@ def wrap_provider(provider: P, options: WrapOptions) -> P:
         A provider whose class is a subclass of the given one's, and whose attributes are shared with it.
     """
     before: Any = getattr(type(provider), "looopy_wrapping", None)
-    if before is not None:
-        if options in (before.options, WrapOptions()):
-            return provider
-        return cast("P", _copied(provider, before.base, joined(before.options, options)))
-    return cast("P", _copied(provider, type(provider), options))
+    if before is None:
+        return cast("P", _wrapped(provider, options))
+    options = before.options.joined(options)
+    return provider if options == before.options else cast("P", _wrapped(before.provider, options))
 
 
 class _Wrapping:
-    """How a provider's class was wrapped.
+    """How a provider was wrapped.
 
     Args:
-        base: The class as it was.
+        provider: The provider as it was.
         options: What the user said.
     """
 
-    def __init__(self, base: type, options: WrapOptions) -> None:
-        self.base = base
+    def __init__(self, provider: Any, options: WrapOptions) -> None:
+        self.provider = provider
         self.options = options
-        self.announces = bool(getattr(base, "announces_calls", False))
+        self.announces = bool(getattr(provider, "announces_calls", False))
 
-    def call(self, provider: Any, **arguments: Any) -> Any:
-        """Makes a call of the provider's, recorded."""
-        base: Any = self.base
+    def call(self, original: Callable[..., Any], provider: Any, args: tuple[Any, ...], arguments: Any) -> Any:
+        """Makes a call of the provider's, recorded, of the kind that its ``call`` is."""
+        if args:
+            bound = inspect.signature(original).bind(*args, **arguments)
+            arguments = {**dict(zip(bound.arguments, args, strict=False)), **arguments}
         options = self.options
         if self.announces:
-            made = base.call(provider, **arguments)
+            made = original(**arguments)
             if hasattr(made, "through"):
                 return made.through(options.middleware, options.provider_name)
             if options == WrapOptions():
                 return made
+            _discard(made)
         reading = ProviderReading(provider, inner="join" if self.announces else "silent")
-        return WrappedCall(partial(base.call, provider), reading, arguments, options)
+        if inspect.iscoroutinefunction(original):
+            return traced(original, reading, options)(**arguments)
+        return WrappedCall(original, reading, arguments, options)
 
 
-def _copied(provider: Any, base: type, options: WrapOptions) -> Any:
-    wrapping = _Wrapping(base, options)
+def _discard(made: object) -> None:
+    """Closes a call that was made only to see what it is."""
+    if inspect.iscoroutine(made):
+        made.close()
 
-    def call(self: Any, **arguments: Any) -> Any:
-        return wrapping.call(self, **arguments)
 
-    call.__doc__ = getattr(base, "call", call).__doc__
-    call.__wrapped__ = base.call  # type: ignore[attr-defined]
+def _wrapped(provider: Any, options: WrapOptions) -> Any:
+    wrapping = _Wrapping(provider, options)
+    kind = cast("type[Any]", type(provider))
+    if not _can_be_subclassed(provider):
+        call = _method(wrapping, provider.call, lambda one: provider.call)
+        return stand_in(
+            provider,
+            partial(wrap_provider, options=options),
+            call=call,
+            announces_calls=True,
+            looopy_wrapping=wrapping,
+        )
     members: dict[str, Any] = {
-        "call": call,
+        "call": _method(wrapping, kind.call, lambda one: partial(kind.call, one)),
         "announces_calls": True,
         "looopy_wrapping": wrapping,
-        "__module__": base.__module__,
-        "__qualname__": base.__qualname__,
-        "__doc__": base.__doc__,
-        "__slots__": (),
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
     }
-    wrapped = copy.copy(provider)
-    object.__setattr__(wrapped, "__class__", type(base.__name__, (base,), members))
-    if hasattr(provider, "__dict__"):
-        # What the provider is told later on holds for both.
-        object.__setattr__(wrapped, "__dict__", provider.__dict__)
+    wrapped = object.__new__(type(kind.__name__, (_Wrapped, kind), members))
+    # What the provider is told later on holds for both.
+    object.__setattr__(wrapped, "__dict__", provider.__dict__)
     return wrapped
+
+
+def _method(wrapping: _Wrapping, original: Any, bound: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
+    """The ``call`` of a wrapped provider: an ``async def`` where the original is one."""
+
+    def call(self: Any, *args: Any, **arguments: Any) -> Any:
+        return wrapping.call(bound(self), self, args, arguments)
+
+    async def awaited(self: Any, *args: Any, **arguments: Any) -> Any:
+        return await call(self, *args, **arguments)
+
+    method = awaited if inspect.iscoroutinefunction(original) else call
+    method.__name__, method.__doc__ = "call", getattr(original, "__doc__", None)
+    method.__wrapped__ = getattr(original, "__func__", original)  # type: ignore[attr-defined]
+    return method
+
+
+class _Wrapped:
+    """What the classes of wrapped providers have in common; copies of a wrapped provider are wrapped, too."""
+
+    looopy_wrapping: _Wrapping
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keeps the classes made here from the hook of the provider's own class, which is for its author's."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return wrap_provider, (self.looopy_wrapping.provider, self.looopy_wrapping.options)
+
+    def __copy__(self) -> Any:
+        return wrap_provider(copy.copy(self.looopy_wrapping.provider), self.looopy_wrapping.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return wrap_provider(copy.deepcopy(self.looopy_wrapping.provider, memo), self.looopy_wrapping.options)
+
+
+def _can_be_subclassed(provider: Any) -> bool:
+    """Whether an object of a subclass can do for a provider: one of plain Python, with its attributes in a dict."""
+    kind: type[Any] = type(cast("object", provider))
+    plain = type(kind) in (type, ABCMeta, type(LLMProvider)) and all(
+        base is object or base.__flags__ & _MADE_IN_PYTHON for base in kind.__mro__
+    )
+    slots = any(inspect.ismemberdescriptor(member) for base in kind.__mro__ for member in vars(base).values())
+    return plain and not slots and "call" not in getattr(provider, "__dict__", {"call": None})
+
+
+_MADE_IN_PYTHON: Final = 1 << 9
+"""``Py_TPFLAGS_HEAPTYPE`` in a class's flags."""
 
 
 class ProviderReading:
@@ -167,12 +229,14 @@ class ProviderReading:
         """The provider's response."""
         return LLMResponse(message=Message("assistant", answer)) if isinstance(answer, str) else recognised(answer)
 
-    def joiner(self) -> Joiner:
+    def joiner(self, stream: Any = None) -> Joiner:
         """Joins the events of one stream."""
         return EventsJoiner()
 
     def written(self, response: LLMResponse, operation: LLMCall) -> Any:
         """The response itself, or its events."""
+        if isinstance(response.native, LLMResponse):
+            response = replace(response, native=response.native.native)
         return _Events(response) if operation.stream else response
 
 
@@ -226,14 +290,41 @@ class WrappedCall:
         self._arguments = arguments
         self._options = options
         self._used = False
+        self._stream: _Opening | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
         self._claim()
         return traced(self._result, self._reading, self._options)(**self._arguments).__await__()
 
     def __aiter__(self) -> AsyncIterator[Any]:
+        return self._opening()
+
+    def _opening(self) -> _Opening:
         self._claim()
-        return _Opening(partial(traced(self._opened, self._reading.streamed(), self._options), **self._arguments))
+        opening = partial(traced(self._opened, self._reading.streamed(), self._options), **self._arguments)
+        stream = self._stream = _Opening(opening)
+        return stream
+
+    async def __anext__(self) -> Any:
+        return await anext(self._steps())
+
+    async def asend(self, value: Any) -> Any:
+        """Gives the next event; `value` is what an async generator gets for the one before."""
+        return await self._steps().asend(value)
+
+    async def athrow(self, *error: Any) -> Any:
+        """Raises in an async generator."""
+        return await self._steps().athrow(*error)
+
+    async def aclose(self) -> None:
+        """Ends the call; one that was not used is not made."""
+        if self._stream is None:
+            self._used = True
+        else:
+            await self._stream.aclose()
+
+    def _steps(self) -> _Opening:
+        return self._stream or self._opening()
 
     def _claim(self) -> None:
         if self._used:
@@ -269,6 +360,17 @@ class _Opening(AsyncIterator[Any]):
         return self
 
     async def __anext__(self) -> Any:
+        return await anext(await self._begun())
+
+    async def asend(self, value: Any) -> Any:
+        """Gives the next event; `value` is what an async generator gets for the one before."""
+        return await (await self._begun()).asend(value)
+
+    async def athrow(self, *error: Any) -> Any:
+        """Raises in an async generator."""
+        return await (await self._begun()).athrow(*error)
+
+    async def _begun(self) -> Any:
         if self._closed:
             raise StopAsyncIteration
         if self._opening is not None:
@@ -276,7 +378,7 @@ class _Opening(AsyncIterator[Any]):
             self._stream = aiter(await opening())
         if self._stream is None:
             raise StopAsyncIteration
-        return await anext(self._stream)
+        return self._stream
 
     async def aclose(self) -> None:
         """Ends the call."""

@@ -8,57 +8,27 @@ its consumer; decorate the generator instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, innermost, installed
-from looopy_otel.core.operation import LLMOperation, Operation, Step
+from looopy_otel.core.hooks import NO_RECORDER, Recorder, innermost
+from looopy_otel.core.operation import LLMOperation, Step
 from looopy_otel.core.types import ToolLike
+from looopy_otel.instrument.block import Block
 from looopy_otel.instrument.operations import (
     UNKNOWN_MODEL,
     agent_run,
+    facts,
     iteration,
     llm_call,
     llm_input,
+    offered,
     text,
     tool_run,
 )
 
 
-class _Block:
-    """A block that is recorded as one operation each time it is entered."""
-
-    __slots__ = ("_operation", "_recorders")
-
-    def __init__(self, operation: Callable[[], Operation]) -> None:
-        self._operation = operation
-        self._recorders: list[Recorder] = []
-
-    def __enter__(self) -> Recorder:
-        recorder = NO_RECORDER if installed() is None else announce(self._operation())
-        self._recorders.append(recorder)
-        return recorder
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        here = innermost()
-        # Entered several times at once, it is left by the one that is here.
-        recorder = here if here is not None and here in self._recorders else self._recorders[-1]
-        self._recorders.remove(recorder)
-        recorder.end(error=error)
-
-    async def __aenter__(self) -> Recorder:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
-
-class span(_Block):
+class span(Block):
     """Records a block of code as a span under the current one.
 
     Args:
@@ -72,7 +42,7 @@ class span(_Block):
         super().__init__(lambda: Step(name=text(name), input=input))
 
 
-class agent_span(_Block):
+class agent_span(Block):
     """Records a block of code as the run of an agent, ``agent.execute``, with the totals of what is inside.
 
     Args:
@@ -95,7 +65,7 @@ class agent_span(_Block):
         super().__init__(lambda: agent_run(text(name), input, task_id=task_id, metadata=metadata))
 
 
-class iteration_span(_Block):
+class iteration_span(Block):
     """Records a block of code as one turn of the agent around it, ``agent.iteration``.
 
     Args:
@@ -115,7 +85,7 @@ class iteration_span(_Block):
         return recorder
 
 
-class llm_span(_Block):
+class llm_span(Block):
     """Records a block of code as a call of a model, ``llm.call``.
 
     Tell the answer by ``record(output=…)``: a text, a message, or the response object of a known provider, whose usage,
@@ -149,19 +119,22 @@ class llm_span(_Block):
         stream: bool = False,
         operation: LLMOperation = "chat",
     ) -> None:
-        fields: dict[str, Any] = {
-            "name": text(name, "llm"),
-            "system": system,
-            "provider_name": provider_name,
-            "tools": tuple(tools),
-            "parameters": dict(parameters or {}),
-            "stream": stream,
-            "operation": operation,
-        }
-        super().__init__(lambda: llm_call(model=text(model, UNKNOWN_MODEL), **llm_input(input), **fields))
+        super().__init__(
+            lambda: llm_call(
+                model=text(model, UNKNOWN_MODEL),
+                name=text(name, "llm"),
+                system=text(system, ""),
+                provider_name=text(provider_name, ""),
+                tools=offered(tools),
+                parameters=facts(parameters),
+                stream=stream is True,
+                operation=text(operation, "chat"),
+                **llm_input(input),
+            )
+        )
 
 
-class tool_span(_Block):
+class tool_span(Block):
     """Records a block of code as the run of a tool, ``tool.execute``.
 
     Args:
@@ -176,9 +149,13 @@ class tool_span(_Block):
     def __init__(
         self, name: str, *, input: object = None, call_id: str | None = None, tool_type: str = "function"
     ) -> None:
-        super().__init__(lambda: tool_run(text(name), input, call_id, tool_type))
+        super().__init__(lambda: tool_run(text(name), input, call_id, text(tool_type, "function")))
 
 
 def current() -> Recorder:
-    """Returns the recorder of the innermost operation here; outside of any, one that does nothing."""
-    return innermost() or NO_RECORDER
+    """Returns the recorder of the innermost operation here; outside of any, one that does nothing.
+
+    So does that of an operation that is over, which a task that it has started may outlive.
+    """
+    recorder = innermost()
+    return NO_RECORDER if recorder is None or getattr(recorder, "ended", False) else recorder

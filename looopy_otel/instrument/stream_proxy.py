@@ -6,19 +6,22 @@ import io
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from looopy_otel.instrument.call import StreamRecord
+from looopy_otel.instrument.standing_in import defines, operators
 
 _OWN: Final = frozenset({"looopy_stream", "looopy_record", "looopy_hidden", "looopy_iterator"})
-_NOT_STREAMS: Final = (str, bytes, io.IOBase)
+_FILE: Final = cast("type", io.IOBase.__base__)
 
 
 def is_stream(result: object) -> bool:
-    """True for what can be iterated over once, an iterator, and for whatever can be iterated over asynchronously."""
+    """True for iterators and async iterators, which can be read once; never for files, lists, pages and the like.
+
+    No code of the result runs.
+    """
     kind = type(result)
-    if isinstance(result, _NOT_STREAMS):
-        return False
-    return any(hasattr(kind, name) for name in ("__next__", "__anext__", "__aiter__"))
+    return not issubclass(kind, _FILE) and any(defines(kind, name) for name in ("__next__", "__anext__"))
 
 
 def proxied(stream: Any, record: StreamRecord, *, hide_usage: bool = False) -> Any:
@@ -32,9 +35,7 @@ def proxied(stream: Any, record: StreamRecord, *, hide_usage: bool = False) -> A
         record: Its record.
         hide_usage: True to keep the chunk that carries nothing but usage from the caller.
     """
-    kind = type(cast("object", stream))
-    bases = tuple(base for names, base in _CAPABILITIES if any(hasattr(kind, name) for name in names))
-    proxy = _class_of(bases)(stream, record, hide_usage)
+    proxy = _class_of(type(cast("object", stream)))(stream, record, hide_usage)
     record.watch(proxy)
     return proxy
 
@@ -134,7 +135,7 @@ class _Iterates(_Proxy):
 
 
 class _AsyncIterates(_Proxy):
-    """For async iterators and async iterables."""
+    """For async iterators."""
 
     def __aiter__(self) -> Any:
         return self
@@ -182,19 +183,22 @@ class _AsyncEnters(_Proxy):
 
 _CAPABILITIES: Final[tuple[tuple[tuple[str, ...], type[_Proxy]], ...]] = (
     (("__next__",), _Iterates),
-    (("__anext__", "__aiter__"), _AsyncIterates),
+    (("__anext__",), _AsyncIterates),
     (("__await__",), _Awaits),
     (("__enter__",), _Enters),
     (("__aenter__",), _AsyncEnters),
 )
-_classes: dict[tuple[type[_Proxy], ...], type[_Proxy]] = {}
+_classes: WeakKeyDictionary[type, type[_Proxy]] = WeakKeyDictionary()
 
 
-def _class_of(bases: tuple[type[_Proxy], ...]) -> type[_Proxy]:
-    """The class of proxies that can do all of that."""
-    known = _classes.get(bases)
+def _class_of(kind: type) -> type[_Proxy]:
+    """The class of proxies that can do what streams of that class can."""
+    known = _classes.get(kind)
     if known is None:
-        known = _classes[bases] = type("StreamProxy", bases, {})
+        bases = tuple(base for names, base in _CAPABILITIES if any(defines(kind, name) for name in names))
+        own = {name for base in bases for name in vars(base)}
+        others = {name: method for name, method in operators(kind, "looopy_stream").items() if name not in own}
+        known = _classes[kind] = cast("type[_Proxy]", type("StreamProxy", bases, others))
     return known
 
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from threading import Thread
 from typing import Any, Final
 
-from looopy_otel.instrument.patching import is_instrumented, patch
+from looopy_otel.instrument.patching import is_instrumented, lasting, patch
 from looopy_otel.instrument.propagation import Propagated
 from looopy_otel.record.surroundings import Surroundings
 
@@ -29,19 +29,20 @@ def instrument_threads() -> None:
     """
     if is_instrumented(_NAME):
         return
+    holds = lasting(_NAME)
     submit, start = ThreadPoolExecutor.submit, Thread.start
 
     def submit_propagated(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         before = _submitting.get()
         _submitting.set(True)
         try:
-            return submit(self, _carried(fn) if _shares_memory(self) else fn, *args, **kwargs)
+            return submit(self, _carried(fn) if holds() and _shares_memory(self) else fn, *args, **kwargs)
         finally:
             _submitting.set(before)
 
     def start_propagated(self: Thread) -> None:
         # A pool's own thread outlives the work for which it is started.
-        if not _submitting.get() and not self.name.startswith(_SERVICE_THREADS):
+        if holds() and not _submitting.get() and not self.name.startswith(_SERVICE_THREADS):
             _carry(self)
         start(self)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial, update_wrapper
+from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,7 @@ from looopy_otel.core.shapes.shape import Joiner, WireFormat
 from looopy_otel.core.types import LLMResponse, Message
 from looopy_otel.instrument.call import ClientCall, StreamRecord, WrapOptions
 from looopy_otel.instrument.chain import Answer, Opened, arun_chain, run_chain
+from looopy_otel.instrument.standing_in import StandIn, made_from
 from looopy_otel.instrument.stream_proxy import is_stream, proxied
 
 R = TypeVar("R")
@@ -35,21 +38,13 @@ def remember(wrapped: Any, made_of: tuple[Any, ...]) -> None:
 
 def made_of(target: Any) -> tuple[Any, ...] | None:
     """What a function was made of by `wrap`; None for any other object."""
+    if issubclass(type(target), StandIn):
+        inner, made = made_from(target)
+        return inner, *(made[name] for name in ("options", "request", "response"))
     try:
         return _made.get(target)
     except TypeError:  # It cannot be hashed, or not be referred to weakly.
         return None
-
-
-def joined(before: WrapOptions, options: WrapOptions) -> WrapOptions:
-    """The options of what is wrapped twice: new middleware stands outside of the one that is there."""
-    new = tuple(layer for layer in options.middleware if layer not in before.middleware)
-    return WrapOptions(
-        provider_name=options.provider_name or before.provider_name,
-        middleware=(*new, *before.middleware),
-        ask_for_usage=options.ask_for_usage and before.ask_for_usage,
-        propagate=options.propagate and before.propagate,
-    )
 
 
 class Reading(Protocol):
@@ -81,12 +76,12 @@ class Reading(Protocol):
         """Reads a result; None for one that nobody can read."""
         ...
 
-    def joiner(self) -> Joiner:
-        """Makes the joiner of one stream."""
+    def joiner(self, stream: Any = None) -> Joiner:
+        """Makes the joiner of one stream, given where the function returned it."""
         ...
 
     def written(self, response: LLMResponse, operation: LLMCall) -> Any:
-        """What the caller gets for a response that a middleware made itself."""
+        """What the caller gets for a response that a middleware made itself, or changed."""
         ...
 
 
@@ -104,22 +99,38 @@ class FunctionStream(StreamRecord):
         super().exhaust()
 
 
-def traced(function: Callable[..., R], reading: Reading, options: WrapOptions) -> Callable[..., R]:
+def traced(
+    function: Callable[..., R], reading: Reading, options: WrapOptions, holds: Callable[[], bool] = lambda: True
+) -> Callable[..., R]:
     """Wraps a function that is no generator, so that each call of it is recorded as an LLM call.
 
     Args:
         function: Any sync or async function; it may return a stream.
         reading: What its calls say.
         options: What the user said.
+        holds: Says at each call whether it still is to be recorded.
     """
     wrap = _asynchronous if _is_async(function) else _synchronous
-    return cast("Callable[..., R]", update_wrapper(wrap(function, reading, options), function))
+    wrapped = update_wrapper(wrap(function, reading, options, holds), function)
+    if not isinstance(function, FunctionType | MethodType):
+        # A function of another kind has methods of its own, such as those of a cache.
+        for name in dir(function):
+            if not name.startswith("_"):
+                setattr(wrapped, name, getattr(function, name))
+    return cast("Callable[..., R]", wrapped)
 
 
-def _synchronous(function: Callable[..., Any], reading: Reading, options: WrapOptions) -> Callable[..., Any]:
+def _synchronous(
+    function: Callable[..., Any], reading: Reading, options: WrapOptions, holds: Callable[[], bool]
+) -> Callable[..., Any]:
+    awaited = _asynchronous(function, reading, options, holds) if _is_async(inspect.unwrap(function)) else None
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        if installed() is None and not options.middleware:
+        if not holds() or (installed() is None and not options.middleware):
             return function(*args, **kwargs)
+        if awaited is not None and options.middleware and asyncio._get_running_loop() is not None:
+            # An async function behind a plain one, as SDKs have them; without a loop it may be its sync form.
+            return awaited(*args, **kwargs)
         one = _Call(function, reading, options, args, kwargs)
         try:
             answer = run_chain(options.middleware, one.operation, one.perform)
@@ -131,9 +142,11 @@ def _synchronous(function: Callable[..., Any], reading: Reading, options: WrapOp
     return call
 
 
-def _asynchronous(function: Callable[..., Any], reading: Reading, options: WrapOptions) -> Callable[..., Any]:
+def _asynchronous(
+    function: Callable[..., Any], reading: Reading, options: WrapOptions, holds: Callable[[], bool]
+) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if installed() is None and not options.middleware:
+        if not holds() or (installed() is None and not options.middleware):
             return await function(*args, **kwargs)
         one = _Call(function, reading, options, args, kwargs)
         try:
@@ -165,9 +178,7 @@ class _Call(ClientCall):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        operation = reading.operation(args, kwargs)
-        if options.provider_name:
-            operation = replace(operation, provider_name=options.provider_name)
+        operation = options.named(reading.operation(args, kwargs))
         super().__init__(operation, cast("WireFormat", reading))
         self._function = function
         self._reading = reading
@@ -175,7 +186,6 @@ class _Call(ClientCall):
         self._asked_first = operation
         self._arguments = args, kwargs
         self._hide = False
-        self._middleware = bool(options.middleware)
 
     def perform(self, asked: LLMCall) -> Answer:
         """Calls the function."""
@@ -192,7 +202,7 @@ class _Call(ClientCall):
         if isinstance(answer, Opened):
             return answer.stream
         self.end(answer)
-        if answer.native is None:
+        if not self.is_as_read(answer):
             return self._reading.written(answer, self.operation)
         return None if answer.native is _NONE else answer.native
 
@@ -208,12 +218,7 @@ class _Call(ClientCall):
     def _answer(self, result: Any) -> Answer:
         if is_stream(result):
             return self._opened(result)
-        if inspect.iscoroutine(result):
-            if self._middleware:
-                raise TypeError(
-                    f"{_name(self._function)} is no async function but returned a coroutine, which middleware cannot "
-                    "wait for; wrap an 'async def' that awaits it"
-                )
+        if issubclass(type(result), CoroutineType):
             return self._awaited(result)
         return self._read(result)
 
@@ -225,18 +230,18 @@ class _Call(ClientCall):
         if self.operation.operation == "embeddings":
             self.recorder.record(output=embedding_output(result))
         if self._named:
-            response = replace(response, provider_name=None)
-        return replace(response, native=_NONE if result is None else result)
+            response = replace(response, system=None, provider_name=None)
+        return self.keep(replace(response, native=_NONE if result is None else result))
 
     def _opened(self, stream: Any) -> Opened:
         self.recorder.suspend()
         record = StreamRecord(self.recorder, None, self.operation)
         with guard("instrument.joiner"):
-            record = FunctionStream(self, self._reading.joiner())
+            record = FunctionStream(self, self._reading.joiner(stream))
         return Opened(proxied(stream, record, hide_usage=self._hide), record)
 
     def _awaited(self, pending: Awaitable[Any]) -> Opened:
-        """What a plain function returned to be awaited: the call ends with that."""
+        """What a plain function returned to be awaited: the call ends with that, and its middleware is told of it."""
         self.recorder.suspend()
         record = StreamRecord(self.recorder, None, self.operation)
         awaited = self._finish(pending, record)
@@ -252,11 +257,12 @@ class _Call(ClientCall):
             raise
         finally:
             self.recorder.suspend()
+        if isinstance(answer, Opened):
+            record.pass_on(answer.record)
+        else:
+            record.settle(answer)
+            await record.afinish()
         return self.given(answer)
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def changed_names(before: LLMCall, after: LLMCall) -> Mapping[str, Any]:

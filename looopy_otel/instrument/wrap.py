@@ -1,8 +1,9 @@
 """One wrapper per kind of function: sync, async, generator, async generator. No other module has these four bodies.
 
-The wrapper is of the same kind as what it wraps. Only the user's own call stands in a ``try``; a recording never
-raises. What a consumer sends and throws into a generator reaches the one behind it, `GeneratorExit` included, and no
-frame keeps an exception that passes, so that none of them lives longer than in code without the wrapper.
+The wrapper is of the same kind as what it wraps. A recording never raises, but an interrupt may reach it; it opens
+inside the ``try``, so that its end is certain. What a consumer sends and throws into a generator reaches the one behind
+it, `GeneratorExit` included, and no frame keeps an exception that passes, so that none of them lives longer than in
+code without the wrapper.
 
 A generator that is never iterated and a coroutine that is never awaited record nothing. Since a generator's body only
 runs when it is iterated, arguments that do not fit are complained of then. A plain function that returns an awaitable,
@@ -15,6 +16,7 @@ import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
+from types import coroutine
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from looopy_otel.instrument.function_call import UNRECORDED, FunctionCall
@@ -50,7 +52,7 @@ def is_generator(function: Callable[..., Any]) -> bool:
 def _is_of(is_kind: Callable[[object], bool], function: object) -> bool:
     """Whether a function is of a kind, or the one behind a partial, or that of a callable object."""
     behind = function
-    while isinstance(behind, partial):
+    while issubclass(type(behind), partial):
         behind = cast("partial[Any]", behind).func
     return is_kind(function) or is_kind(behind if inspect.isroutine(behind) else type(behind).__call__)
 
@@ -60,7 +62,7 @@ def _faced(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callabl
     if inspect.isroutine(function):
         return update_wrapper(wrapper, function)
     update_wrapper(wrapper, function, assigned=(), updated=())
-    behind = function.func if isinstance(function, partial) else type(function)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    behind: Any = cast("Any", function).func if issubclass(type(function), partial) else type(function)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     for name in WRAPPER_ASSIGNMENTS:
         if name not in ("__annotations__", "__type_params__") and hasattr(behind, name):
             setattr(wrapper, name, getattr(behind, name))
@@ -69,15 +71,16 @@ def _faced(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callabl
 
 def _plain(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        recording = begin(args, kwargs)
-        if recording is None:
-            return function(*args, **kwargs)
+        recording = None
         try:
+            recording = begin(args, kwargs)
             result = function(*args, **kwargs)
+            if recording is not None:
+                recording.returned(result)
         except BaseException as error:
-            recording.failed(error)
+            if recording is not None:
+                recording.failed(error)
             raise
-        recording.returned(result)
         return result
 
     return _faced(call, function)
@@ -85,27 +88,42 @@ def _plain(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
 
 def _coroutine(function: Callable[P, Awaitable[R]], begin: Begin) -> Callable[P, Awaitable[R]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        recording = begin(args, kwargs)
-        if recording is None:
-            return await function(*args, **kwargs)
+        recording = None
         try:
+            recording = begin(args, kwargs)
             result = await function(*args, **kwargs)
+            if recording is not None:
+                recording.returned(result)
         except BaseException as error:
-            recording.failed(error)
+            if recording is not None:
+                recording.failed(error)
             raise
-        recording.returned(result)
         return result
 
     return _faced(call, function)
 
 
+def _generator_coroutine(function: Callable[P, Any], begin: Begin) -> Callable[P, Generator[Any, Any, Any]]:
+    awaited = _coroutine(function, begin)
+
+    @coroutine
+    def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+        return (yield from cast("Generator[Any, Any, Any]", awaited(*args, **kwargs)))
+
+    return _faced(call, function)
+
+
+def _is_generator_coroutine(function: object) -> bool:
+    """True for what ``types.coroutine`` has made of a generator function."""
+    code = getattr(function, "__code__", None)
+    return inspect.isgeneratorfunction(function) and bool(code and code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
 def _generator(function: Callable[P, Generator[Any, Any, R]], begin: Begin) -> Callable[P, Generator[Any, Any, R]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, R]:
-        recording = begin(args, kwargs)
-        if recording is None:
-            return (yield from function(*args, **kwargs))
-        left = False
+        recording, left = UNRECORDED, False
         try:
+            recording = begin(args, kwargs) or UNRECORDED
             generator = function(*args, **kwargs)
             step, argument = generator.send, cast("Any", None)
             while True:
@@ -139,9 +157,9 @@ def _async_generator(
     function: Callable[P, AsyncGenerator[Any, Any]], begin: Begin
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        recording = begin(args, kwargs) or UNRECORDED
-        left = False
+        recording, left = UNRECORDED, False
         try:
+            recording = begin(args, kwargs) or UNRECORDED
             generator = function(*args, **kwargs)
             step, argument = cast("Callable[[Any], Awaitable[Any]]", partial(_first_step, generator)), cast("Any", None)
             while True:
@@ -170,6 +188,40 @@ def _async_generator(
     return _faced(call, function)
 
 
+def opened_first(
+    function: Callable[..., Any], opened: Callable[..., Awaitable[Any]]
+) -> Callable[..., AsyncGenerator[Any, Any]]:
+    """An async generator function that first awaits a generator, and then is what that is.
+
+    Args:
+        function: Has the name and the signature.
+        opened: Gets the arguments.
+    """
+
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        generator = await opened(*args, **kwargs)
+        step, argument = generator.asend, cast("Any", None)
+        try:
+            while True:
+                try:
+                    item = await step(argument)
+                finally:
+                    argument = None
+                try:
+                    argument = yield item
+                    step = generator.asend
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:
+                    step, argument = generator.athrow, thrown
+        except StopAsyncIteration:
+            pass
+        finally:
+            await generator.aclose()
+
+    return update_wrapper(call, function)
+
+
 def _first_step(generator: AsyncGenerator[Any, Any], argument: None) -> Awaitable[Any]:
     """Starts a wrapped async generator without telling the event loop of it.
 
@@ -190,6 +242,7 @@ def _left_to_the_wrapper(generator: AsyncGenerator[Any, Any]) -> None:
 
 _WRAPPERS: tuple[tuple[Callable[[object], bool], Callable[..., Any]], ...] = (
     (inspect.isasyncgenfunction, _async_generator),
+    (_is_generator_coroutine, _generator_coroutine),
     (inspect.isgeneratorfunction, _generator),
     (inspect.iscoroutinefunction, _coroutine),
 )

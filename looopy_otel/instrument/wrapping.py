@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeVar, cast
 
-from looopy_otel.core.operation import Middleware
 from looopy_otel.core.types import LLMProvider
-from looopy_otel.instrument.call import WrapOptions
+from looopy_otel.instrument.call import MiddlewareLike, WrapOptions, layers_of
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ def wrap(
     target: T,
     *,
     provider_name: str | None = None,
-    middleware: Sequence[Middleware] = (),
+    middleware: MiddlewareLike = (),
     request: Callable[..., Any] | None = None,
     response: Callable[[Any], Any] | None = None,
     ask_for_usage: bool = True,
@@ -63,8 +64,20 @@ def wrap(
     Raises:
         TypeError: If it cannot be wrapped, or `request` and `response` are given for what is read without them.
     """
+    if (behind := _behind(target, request is not None or response is not None)) is not None:
+        function, rebuilt = behind
+        wrapped = wrap(
+            function,
+            provider_name=provider_name,
+            middleware=middleware,
+            request=request,
+            response=response,
+            ask_for_usage=ask_for_usage,
+            propagate=propagate,
+        )
+        return target if wrapped is function else cast("T", rebuilt(wrapped))
     options = WrapOptions(
-        provider_name=provider_name, middleware=_checked(middleware), ask_for_usage=ask_for_usage, propagate=propagate
+        provider_name=provider_name, middleware=layers_of(middleware), ask_for_usage=ask_for_usage, propagate=propagate
     )
     wrapper = _client_wrapper(type(target)) or _provider_wrapper(target) or _litellm_wrapper(target)
     if wrapper is not None:
@@ -74,14 +87,6 @@ def wrap(
     if isinstance(target, type) or not callable(target):
         raise TypeError(_refusal(target))
     return cast("T", _function(target, options, request, response))
-
-
-def _checked(middleware: Sequence[Middleware]) -> tuple[Middleware, ...]:
-    layers = (middleware,) if callable(middleware) else tuple(middleware)
-    wrong = [type(layer).__name__ for layer in layers if not callable(layer)]  # pyright: ignore[reportUnnecessaryComparison]
-    if wrong:
-        raise TypeError(f"middleware must be 'async def' functions or objects that act like them, not {wrong[0]}")
-    return layers
 
 
 def _client_wrapper(kind: type) -> Callable[[Any, WrapOptions], Any] | None:
@@ -94,10 +99,53 @@ def _client_wrapper(kind: type) -> Callable[[Any, WrapOptions], Any] | None:
     return None
 
 
+def _behind(target: object, with_readers: bool) -> tuple[Any, Callable[[Any], Any]] | None:
+    """The function in a static method, class method or partial, and what makes another such thing of a function.
+
+    A reader of the user's gets the arguments that a partial is called with, and so the partial stays closed to it.
+    """
+    kind = type(target)
+    if isinstance(target, staticmethod | classmethod):
+        return target.__func__, kind  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if kind is not partial or with_readers:
+        return None
+    given = cast("partial[Any]", target)
+    if not inspect.isroutine(given.func):
+        return None
+
+    def rebuilt(wrapped: Any) -> Any:
+        made = partial(wrapped, *given.args, **given.keywords)
+        made.__dict__.update(given.__dict__)
+        return made
+
+    return given.func, rebuilt
+
+
 def _provider_wrapper(target: object) -> Callable[[Any, WrapOptions], Any] | None:
-    if isinstance(target, type) or not isinstance(target, LLMProvider):
+    if isinstance(target, type) or not _is_provider(target):
         return None
     return import_module("looopy_otel.instrument.providers").wrap_provider
+
+
+def _is_provider(target: object) -> bool:
+    """Whether an object has a model, and a ``call`` that takes the messages as an `LLMProvider` does.
+
+    A ``call`` that takes them by position too is one only where it is an ``async def``: many a client has a sync one.
+    """
+    if not isinstance(target, LLMProvider):
+        return False
+    call: Any = target.call
+    try:
+        parameters = inspect.signature(call).parameters
+    except (TypeError, ValueError):
+        return False
+    kinds = {parameter.kind for parameter in parameters.values()}
+    messages = parameters.get("messages")
+    if messages is None:
+        return kinds == {inspect.Parameter.VAR_KEYWORD}
+    if messages.kind is inspect.Parameter.KEYWORD_ONLY:
+        return True
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
 
 
 def _litellm_wrapper(target: object) -> Callable[[Any, WrapOptions], Any] | None:
@@ -117,13 +165,15 @@ def _function(
     made_of = module.made_of(target)
     if made_of is not None:
         inner, before, request_before, response_before = made_of
-        if (options, request, response) in ((WrapOptions(), None, None), (before, request_before, response_before)):
-            return target
-        target, options = inner, module.joined(before, options)
+        options = before.joined(options)
         request, response = request or request_before, response or response_before
+        if (options, request, response) == (before, request_before, response_before):
+            return target
+        target = inner
     wrap_function = import_module("looopy_otel.instrument.functions").wrap_function
     wrapped = wrap_function(target, options, request, response)
-    module.remember(wrapped, (target, options, request, response))
+    if wrapped.__class__ is type(wrapped):  # What stands for a callable object knows by itself what it was made of.
+        module.remember(wrapped, (target, options, request, response))
     return wrapped
 
 
@@ -133,5 +183,6 @@ def _refusal(target: object) -> str:
     )
     return (
         f"wrap() cannot wrap {kind}. It takes clients of OpenAI and Anthropic (sync and async), functions of LiteLLM "
-        "(litellm.completion, …), an LLMProvider (an object with 'model' and 'call'), and any callable"
+        "(litellm.completion, …), an LLMProvider (an object with 'model' and 'call(*, messages, …)'), and any "
+        "callable, such as a method of an object: lo.wrap(thing.ask)"
     )

@@ -56,13 +56,25 @@ def generation_attributes(draft: LLMDraft) -> dict[str, AttributeValue]:
     parameters = {name: _parameter(value) for name, value in draft.parameters.items() if value is not None}
     return known(
         {
-            LANGFUSE_MODEL_NAME: model_name(draft.response_model or draft.request_model),
+            LANGFUSE_MODEL_NAME: _model_name(draft),
             LANGFUSE_MODEL_PARAMETERS: encode_json(parameters) if parameters else None,
             LANGFUSE_USAGE_DETAILS: encode_json(usage) if usage else None,
             LANGFUSE_COST_DETAILS: encode_json(cost_details(draft.cost)) if draft.cost else None,
             LANGFUSE_COMPLETION_START_TIME: _first_chunk_time(draft),
         }
     )
+
+
+def _model_name(draft: LLMDraft) -> str:
+    """The name that the server's prices know; one that has a cost, or had no prefix.
+
+    What is unknown here, such as ``github_copilot/gpt-4o``, keeps its whole name: under ``gpt-4o`` the server would put
+    OpenAI's price on it.
+    """
+    if draft.cost is not None:
+        return model_name(draft.response_model or draft.request_model)
+    asked, answered = draft.request_model, draft.response_model or draft.request_model
+    return asked if "/" in asked and model_name(asked) == answered else answered
 
 
 def _usage_of_failure(draft: LLMDraft) -> dict[str, int] | None:

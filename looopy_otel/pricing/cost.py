@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
+from functools import reduce
 from typing import Final
 
-from looopy_otel.core.draft import Cost, LLMDraft
+from looopy_otel.core.draft import CallPart, Cost, LLMDraft
 from looopy_otel.core.model_price import PER_REQUEST
 from looopy_otel.core.types import CostSource
 from looopy_otel.core.usage import Usage
@@ -123,18 +124,48 @@ def priced(draft: LLMDraft, prices: PriceList = NO_PRICES) -> LLMDraft:
     """
     if draft.cost is not None:
         return draft
-    cost = cost_of(
-        draft.usage,
+    whole = CallPart(
         request_model=draft.request_model,
         response_model=draft.response_model,
         system=draft.system,
-        reported=draft.reported_cost,
-        at=datetime.fromtimestamp(draft.start_time / 1e9, UTC),
+        usage=draft.usage,
+        reported_cost=draft.reported_cost,
         service_tier=draft.service_tier or text_parameter(draft.parameters, "service_tier"),
-        speed=text_parameter(draft.parameters, "speed"),
-        prices=prices,
     )
-    return draft if cost is None else replace(draft, cost=cost)
+    parts = draft.parts if draft.reported_cost is None and draft.parts else (whole,)
+    costs = [
+        cost_of(
+            part.usage,
+            request_model=part.request_model,
+            response_model=part.response_model,
+            system=part.system,
+            reported=part.reported_cost,
+            at=datetime.fromtimestamp(draft.start_time / 1e9, UTC),
+            service_tier=part.service_tier,
+            speed=text_parameter(draft.parameters, "speed"),
+            prices=prices,
+        )
+        for part in parts
+    ]
+    known = [cost for cost in costs if cost is not None]
+    return replace(draft, cost=reduce(_sum, known)) if known and len(known) == len(costs) else draft
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    """The cost of two calls together; its parts only where both tell theirs."""
+    names = {**one.parts, **other.parts} if one.parts and other.parts else {}
+    return Cost(
+        total=one.total + other.total,
+        input=None if one.input is None or other.input is None else one.input + other.input,
+        output=None if one.output is None or other.output is None else one.output + other.output,
+        # Of two sources the less exact one: what is calculated is not what was charged.
+        source=_SOURCES[max(_SOURCES.index(one.source), _SOURCES.index(other.source))],
+        table=one.table or other.table,
+        parts={name: one.parts.get(name, Decimal(0)) + other.parts.get(name, Decimal(0)) for name in names},
+    )
+
+
+_SOURCES: Final[tuple[CostSource, ...]] = ("provider", "override", "price-table", "unknown")
 
 
 def text_parameter(parameters: Mapping[str, object], name: str) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from looopy_otel.core.vendors import UNKNOWN, vendor_of
+from looopy_otel.core.vendors import UNKNOWN, vendor_named, vendor_of
 from looopy_otel.pricing.table import provider_in_table
 
 Candidate = tuple[str, str | None]
@@ -58,6 +58,11 @@ _SHORT_NAMES: Final[Mapping[Candidate, str]] = {
 }
 
 _DATE: Final = re.compile(r"[-@]20\d\d-?[01]\d-?[0-3]\d$")
+_VERSION: Final = re.compile(
+    r"([-@](20\d\d-?[01]\d-?[0-3]\d|latest|default)|-(0[1-9]|1[0-2])[0-3]\d|-00\d|-v\d+(:\d+)?|:latest)$"
+)
+_REGION: Final = re.compile(r"^(us-gov|us|eu|apac|au|jp|ca|global)\.(?=[a-z0-9]+\.)")
+_MAKER: Final = re.compile(r"^(amazon|anthropic|meta|cohere|mistral|ai21|deepseek)\.")
 _AZURE_GPT_35: Final = re.compile(r"^gpt-35-")
 _BEDROCK_RESOURCE: Final = re.compile(r"^arn:aws[^:]*:bedrock:")
 
@@ -85,6 +90,28 @@ def undated(model: str) -> str | None:
     """The name without the date at its end: that of the model whose newest version the table has; None without one."""
     name = _DATE.sub("", model.strip())
     return name if name and name != model.strip() else None
+
+
+def other_forms(model: str) -> Iterator[str]:
+    """What else people call a model: without its region, its provider, its date, its version, one after the other.
+
+    Args:
+        model: A name in lower case, without a prefix of the kind of ``azure/``.
+    """
+    for opening in (_REGION, _MAKER):
+        if (shorter := opening.sub("", model)) != model:
+            model = shorter
+            yield model
+    while (shorter := _VERSION.sub("", model)) not in ("", model):
+        model = shorter
+        yield model
+    if _AZURE_GPT_35.match(model):
+        yield _AZURE_GPT_35.sub("gpt-3.5-", model)
+
+
+def provider_names(system: str) -> tuple[str, ...]:
+    """A provider's name, and the one that it has as a prefix of models: ``azure`` for ``azure.ai.openai``."""
+    return tuple(dict.fromkeys((system, _TABLE_NAMES.get(system, system), vendor_named(system).system)))
 
 
 def _readings(model: str, system: str | None) -> Iterator[Candidate]:

@@ -32,6 +32,10 @@ _KEYS: Final[Mapping[str, str]] = {
 }
 """The table's name for the price of each part of a usage."""
 
+_TIERS: Final = ("service_tier", "processing")
+_OTHER_PRICES: Final = frozenset({"batch", "flex", "priority"})
+"""Tiers that have prices of their own wherever they are sold."""
+
 # OpenAI asks many times as much for audio as for text, and the table leaves the price of it out for some models.
 _AUDIO: Final = frozenset({"input_audio", "output_audio"})
 _OPENAI_NAMES: Final = ("gpt-", "openai/")
@@ -88,16 +92,21 @@ def table_price(
             ``speed``.
 
     Returns:
-        The prices, or None when the table does not know the provider or the model, or has no price of it.
+        The prices, or None when the table does not know the provider or the model, or has no price of it, or none for
+        a tier that is never served at the usual price.
     """
     found = _find(model, provider)
     if found is None:
         return None
     owner, info = found
+    tier = next((value for name, value in (circumstances or {}).items() if name in _TIERS), None)
     # A provider's own tiers say nothing of the prices that it takes over from the model's maker.
     if circumstances and not any(info is own for own in owner.models):
         circumstances = None
-    prices = info.get_prices(at or datetime.now(UTC), circumstances)
+    moment = at or datetime.now(UTC)
+    if tier in _OTHER_PRICES and not _has_price_for(info, circumstances or {}, moment):
+        return None
+    prices = info.get_prices(moment, circumstances)
     rates = {part: rate for part, key in _KEYS.items() if (rate := _rate(prices, key, prompt_tokens)) is not None}
     per_request = _rate(prices, "requests_kcount", prompt_tokens) or Decimal(0)
     if not rates and not per_request:
@@ -108,6 +117,14 @@ def table_price(
 def provider_in_table(provider: str) -> str | None:
     """The table's own name of a provider; None when it has no prices of it."""
     return _provider(provider)
+
+
+def _has_price_for(info: ModelInfo, circumstances: Mapping[str, str], moment: datetime) -> bool:
+    return any(
+        any(name in _TIERS and circumstances.get(name) == value for name, value in variant.when.items())
+        and (variant.constraint is None or variant.constraint.active(moment))
+        for variant in info.price_variants or ()
+    )
 
 
 def _rate(prices: ModelPrice, key: str, prompt_tokens: int) -> Decimal | None:

@@ -15,6 +15,7 @@ from looopy_otel.core.background import run_blocking
 from looopy_otel.core.errors import AlreadyUsedError, MissingExtraError
 from looopy_otel.core.operation import CallNext, LLMCall, Middleware
 from looopy_otel.core.types import LLMResponse
+from looopy_otel.core.vendors import ModelVendor, vendor_named
 from looopy_otel.providers.events import EventStream, Pump, SyncEventStream
 from looopy_otel.providers.exchange import Exchange
 from looopy_otel.providers.subscription import Subscription
@@ -79,7 +80,9 @@ class ProviderCall(Coroutine[Any, Any, LLMResponse]):
         self._claim()
         operation, layers = self._operation, (*middleware, *self._middleware)
         if provider_name:
-            operation, layers = replace(operation, provider_name=provider_name), (_named(provider_name), *layers)
+            vendor = vendor_named(provider_name)
+            operation = replace(operation, system=vendor.system, provider_name=vendor.provider_name)
+            layers = (_named(vendor), *layers)
         return type(self)(operation, self._performer, layers)
 
     def __await__(self) -> Generator[Any, Any, LLMResponse]:
@@ -191,12 +194,12 @@ class ProviderCall(Coroutine[Any, Any, LLMResponse]):
         return self._coroutine
 
 
-def _named(provider_name: str) -> Middleware:
+def _named(vendor: ModelVendor) -> Middleware:
     """The name that the user gives, in place of what the response tells of a model behind an alias."""
 
     async def named(operation: LLMCall, call_next: CallNext) -> LLMResponse:
         response: LLMResponse = await call_next(operation)
-        return replace(response, provider_name=provider_name)
+        return replace(response, system=vendor.system, provider_name=vendor.provider_name)
 
     return named
 

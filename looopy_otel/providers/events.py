@@ -94,7 +94,7 @@ class Pump:
         if task.cancelled():
             # A consumer that left is told of an end, one that waits is told why.
             deliver.end(None if self._exchange.abandoned else asyncio.CancelledError())
-        elif error := task.exception():
+        elif (error := task.exception()) is not None:
             deliver.end(error)
         else:
             deliver.response(task.result())
@@ -161,7 +161,7 @@ class EventStream(AsyncIterator[StreamEvent]):
             return item
         self._ended = True
         self._finalizer.detach()
-        raise item.error or StopAsyncIteration
+        raise StopAsyncIteration if item.error is None else item.error
 
     async def aclose(self) -> None:
         """Ends the call, if it is still under way, and waits until its connection is closed."""
@@ -208,7 +208,7 @@ class SyncEventStream(Iterator[StreamEvent]):
             return item
         self._ended = True
         self._finalizer.detach()
-        raise item.error or StopIteration
+        raise StopIteration if item.error is None else item.error
 
     def close(self) -> None:
         """Ends the call, if it is still under way."""

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, cast
 
-from looopy_otel.core.delivery import answered
+from looopy_otel.core.delivery import answered, broken_off
 from looopy_otel.core.hooks import NO_HANDLE, Handle, announce
-from looopy_otel.core.operation import LLMCall, Middleware, Operation, compose
+from looopy_otel.core.middleware import compose
+from looopy_otel.core.operation import LLMCall, Middleware, Operation
 from looopy_otel.core.types import CallOutcome, LLMResponse, StreamEvent
 from looopy_otel.providers.errors import LiteLLMStreamError
 
@@ -67,7 +68,12 @@ async def perform(
     async def innermost(asked: LLMCall) -> LLMResponse:
         if asked is not operation:
             handle.revise(asked)
-        return answered(await send(asked, exchange))
+        try:
+            return answered(await send(asked, exchange))
+        except BaseException as error:
+            if exchange.partial is not None:
+                broken_off(exchange.partial(_outcome(exchange.seen(error))))
+            raise
 
     chain = compose(middleware, innermost)
     try:

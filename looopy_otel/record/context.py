@@ -8,19 +8,33 @@ innermost one (https://github.com/open-telemetry/opentelemetry-python/issues/260
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry.context import Context, attach, get_current, get_value, set_value
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
 
-from looopy_otel.core.hooks import Recorder, innermost, set_innermost
+from looopy_otel.core.hooks import Recorder, innermost, is_suppressed, set_innermost, set_suppressed
 from looopy_otel.core.identity import Identity, current_identity, set_identity
 from looopy_otel.core.operation import AgentRun, Operation
 from looopy_otel.record.langfuse_sdk import project_of
 from looopy_otel.record.nesting import suppressing
 
-_Place = tuple[Context, Recorder | None, Identity | None]
-"""What is current somewhere: OpenTelemetry's context, the innermost recorder, and the identity where a run sets it."""
+
+class _Place(NamedTuple):
+    """What is current somewhere; an identity or a suppression that is None stays what it is.
+
+    Attributes:
+        context: OpenTelemetry's context.
+        recorder: The innermost recorder.
+        identity: Who it is about.
+        suppressed: True where nothing is recorded.
+    """
+
+    context: Context
+    recorder: Recorder | None
+    identity: Identity | None = None
+    suppressed: bool | None = None
+
 
 _OWN_PARENT: Final = "looopy_otel_own_parent"
 """The context key of the span id of a parent of ours that cannot be told by its span object."""
@@ -30,7 +44,7 @@ _DEPTH: Final = 1_000
 
 
 class Activation:
-    """Makes a recorder and its span current here, until `suspend` or `restore`.
+    """Makes a recorder and its span current, from `enter` until `suspend` or `restore`.
 
     Args:
         recorder: The recorder that is the innermost one from now on.
@@ -39,51 +53,70 @@ class Activation:
         operation: What is recorded; the run of an agent makes its identity the current one.
     """
 
-    __slots__ = ("_active", "_inner", "_left_behind", "_outer", "_recorder", "_span", "_with_identity")
+    __slots__ = (
+        "_active", "_ended", "_inner", "_left_behind", "_outer", "_recorder", "_span", "_stepped", "_with_identity",
+    )  # fmt: skip
 
     def __init__(self, recorder: Recorder, span: Span, parent: Context, operation: Operation) -> None:
         self._recorder = recorder
         self._span = span
         self._with_identity = isinstance(operation, AgentRun)
         identity = operation.identity if self._with_identity else None
-        self._inner: _Place = (suppressing(operation, context_of(span, parent)), recorder, identity)
-        self._outer: _Place = self._here()
+        self._outer = _here()
+        self._inner = _Place(suppressing(operation, context_of(span, parent)), recorder, identity)
         self._active = True
+        self._stepped = False
         self._left_behind = False
+        self._ended = False
+
+    def enter(self) -> None:
+        """Makes it current; the recorder first, so that an interrupt in between finds whom to end."""
+        set_innermost(self._recorder)
         _go(self._inner)
 
     def suspend(self) -> None:
         """Keeps what is current now for `resume`, and puts back what was current before.
+
+        That is the span, who it is about, and whether anything is recorded: a `session()` or `suppressed()` that the
+        body of a generator is in goes with it.
 
         Said again, it puts that back again: where this stepped out in a copy of the context, or inside the block of
         another instrumentation, whose end has made this span current once more.
         """
         if self._active:
             self._active = False
-            self._inner = self._here()
+            self._stepped = True
+            self._inner = _here()
             _go(self._outer)
         elif innermost() is self._recorder or get_current_span() is self._span:
             _go(self._outer)
 
     def resume(self) -> None:
-        """Makes current again what was at `suspend`; what is current here now comes back at the next one."""
-        if not self._active:
+        """Makes current again what was at `suspend`; what is current here now comes back at the next one.
+
+        What has ended meanwhile does not become current again.
+        """
+        if not self._active and not self._ended:
             self._active = True
-            self._outer = self._here()
+            self._outer = _here()
             _go(self._inner)
 
     def restore(self) -> None:
         """Puts back what was current before; in another context than this one was made in, it changes nothing.
 
         Where something that started later is still under way, that stays current here; what was current before this
-        one comes back when that ends.
+        one comes back when that ends. Who it is about stays as the inside left it, unless that is a run's own or was
+        put there by `resume`.
         """
-        if not self._active:
-            return
-        if self._is_innermost():
-            self._leave()
-        else:
-            self._left_behind = True
+        place = self._around()
+        self._ended = True
+        if self._active:
+            if self._is_innermost():
+                _go(place)
+            else:
+                self._left_behind = True
+        # An operation may have started what follows it, again and again: what has ended is not kept by what follows.
+        self._inner = self._outer = place._replace(recorder=self._under_way(place.recorder))
 
     def _is_innermost(self) -> bool:
         """True when nothing that is still under way here started later."""
@@ -92,24 +125,41 @@ class Activation:
             if recorder is self._recorder:
                 return True
             activation = _activation_of(recorder)
-            if activation is None or not getattr(recorder, "ended", False):
+            if activation is None or not activation._ended:
                 return False
-            recorder = activation._outer[1]
+            recorder = activation._outer.recorder
         return False
 
-    def _leave(self) -> None:
-        place = self._outer
-        identity = place[2]
+    def _around(self) -> _Place:
+        """What the end puts back: what a block inside has changed and has not put back itself stays."""
+        place = self._outer._replace(
+            identity=self._outer.identity if self._with_identity or self._stepped else None,
+            suppressed=self._outer.suppressed if self._stepped else None,
+        )
         for _ in range(_DEPTH):
-            outer = _activation_of(place[1])
+            outer = _activation_of(place.recorder)
             if outer is None or not outer._left_behind:
                 break
-            place = outer._outer
-            identity = place[2] or identity
-        _go((place[0], place[1], identity))
+            further = outer._outer
+            place = further._replace(
+                identity=further.identity or place.identity,
+                suppressed=place.suppressed if further.suppressed is None else further.suppressed,
+            )
+        return place
 
-    def _here(self) -> _Place:
-        return get_current(), innermost(), current_identity() if self._with_identity else None
+    @staticmethod
+    def _under_way(recorder: Recorder | None) -> Recorder | None:
+        """The innermost operation that is under way, of this one and those that were current around it."""
+        for _ in range(_DEPTH):
+            activation = _activation_of(recorder)
+            if activation is None or not activation._ended:
+                break
+            recorder = activation._outer.recorder
+        return recorder
+
+
+def _here() -> _Place:
+    return _Place(get_current(), innermost(), current_identity(), is_suppressed())
 
 
 def _activation_of(recorder: object) -> Activation | None:
@@ -118,11 +168,12 @@ def _activation_of(recorder: object) -> Activation | None:
 
 
 def _go(place: _Place) -> None:
-    context, recorder, identity = place
-    attach(context)
-    set_innermost(recorder)
-    if identity is not None:
-        set_identity(identity)
+    attach(place.context)
+    set_innermost(place.recorder)
+    if place.identity is not None:
+        set_identity(place.identity)
+    if place.suppressed is not None:
+        set_suppressed(place.suppressed)
 
 
 def context_of(span: Span, context: Context | None = None) -> Context:

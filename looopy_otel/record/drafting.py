@@ -9,6 +9,7 @@ from typing import Any, TypedDict, cast
 from looopy_otel.core.draft import (
     AgentDraft,
     AttemptDraft,
+    CallPart,
     Draft,
     Failure,
     IterationDraft,
@@ -21,7 +22,7 @@ from looopy_otel.core.errors import LooopyError
 from looopy_otel.core.identity import Identity
 from looopy_otel.core.messages import tool_to_dict
 from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
-from looopy_otel.core.outcome import INTERRUPTIONS, outcome_of
+from looopy_otel.core.outcome import is_interruption, outcome_of
 from looopy_otel.core.semconv import SPAN_AGENT, SPAN_ATTEMPT, SPAN_ITERATION, SPAN_LLM, SPAN_TOOL
 from looopy_otel.core.snapshot import VALUE, shape_of, snapshot, snapshot_messages, text_of
 from looopy_otel.core.stored import stored
@@ -78,7 +79,6 @@ class Ending:
         start_time: Unix time in nanoseconds.
         end_time: Unix time in nanoseconds.
         root: True when the span's parent is not ours.
-        run: Span id of the agent run that it is a part of, or None.
         input: What it started from.
         output: What it gave, if the user recorded it; else taken from `result`.
         result: The operation's result, or the partial one.
@@ -89,6 +89,8 @@ class Ending:
         capture_content: False when content is not recorded.
         totals: What happened inside.
         usage: Tokens that the user recorded.
+        run: Span id of the agent run that it counts for.
+        parts: The calls whose sum its usage is, where it is that of several.
     """
 
     start_time: int
@@ -105,6 +107,7 @@ class Ending:
     totals: Totals
     usage: Usage | None
     run: str | None = None
+    parts: tuple[CallPart, ...] = ()
 
 
 class _Common(TypedDict):
@@ -219,7 +222,7 @@ def draft_of(operation: Operation, ending: Ending) -> Draft:
 
 def failure_of(error: BaseException | None) -> Failure | None:
     """The failure that an exception stands for; None for an interruption, which is no failure."""
-    if error is None or isinstance(error, INTERRUPTIONS):
+    if error is None or is_interruption(error):
         return None
     return Failure(type=_type_of(error), message=text_of(error))
 
@@ -287,7 +290,7 @@ def _iteration(operation: Iteration, ending: Ending) -> IterationDraft:
     return IterationDraft(
         **_common(operation, ending, output),
         number=operation.number,
-        finish_reason=result.finish_reason if result else ending.totals.finish_reason,
+        finish_reason=(result.finish_reason if result else None) or ending.totals.finish_reason,
     )
 
 
@@ -312,6 +315,7 @@ def _llm(operation: LLMCall, ending: Ending) -> LLMDraft:
         usage_source=response.usage_source if response else "missing",
         reported_cost=response.cost if response else None,
         service_tier=response.service_tier if response else None,
+        parts=ending.parts,
         finish_reason=response.finish_reason if response else None,
         response_id=response.id if response else None,
         request_id=_request_id(response, ending.error),

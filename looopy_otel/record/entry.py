@@ -9,6 +9,7 @@ from opentelemetry.context import attach, get_current
 from looopy_otel.core.hooks import Handle, innermost, set_innermost
 from looopy_otel.core.identity import Identity, current_identity, set_identity
 from looopy_otel.record.context import context_of
+from looopy_otel.record.nesting import InnerCall
 from looopy_otel.record.recorder import SpanRecorder
 
 
@@ -44,8 +45,13 @@ def enter(operation: Handle, identity: Identity) -> Callable[[], None]:
     return leave
 
 
-def is_within(operation: Handle | None, outer: Handle) -> bool:
-    """True when an operation is `outer` or, at any depth, a part of it."""
+def _recorded(operation: Handle | None) -> Handle | None:
+    return operation.outer if isinstance(operation, InnerCall) else operation
+
+
+def is_within(operation: Handle | None, outer: Handle | None) -> bool:
+    """True when an operation is `outer` or, at any depth, a part of it; a call within a call is that."""
+    operation, outer = _recorded(operation), _recorded(outer)
     while operation is not None:
         if operation is outer:
             return True

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context, get_value, set_value
 
+from looopy_otel.core.answer import answer_in
+from looopy_otel.core.guard import guard
+from looopy_otel.core.hooks import Handle
+from looopy_otel.core.middleware import in_middleware_of
 from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation, ToolRun
+from looopy_otel.record.inner_calls import InnerCalls
+from looopy_otel.record.told import NOTHING_TOLD
 
 if TYPE_CHECKING:
     from looopy_otel.record.recorder import SpanRecorder
@@ -21,6 +29,8 @@ SUPPRESS_ALL: Final = "suppress_instrumentation"
 """The context key of OpenTelemetry's own instrumentations: nothing is to be recorded."""
 
 _BOUNDARIES = (AgentRun, Iteration, ToolRun)
+_OWNERS = (AgentRun, ToolRun)
+"""What decides whose total an operation inside counts for, under way or not."""
 
 
 class _Ours:
@@ -56,14 +66,50 @@ def suppressed_by_others(operation: Operation, context: Context) -> bool:
 
 
 def enclosing_call(recorder: object) -> SpanRecorder | None:
-    """The LLM call under way that `recorder` is, or is a part of; a tool or an agent in between makes it another."""
+    """The LLM call under way that `recorder` is, or is a part of; a tool or an agent in between makes it another.
+
+    So does the middleware of a call: what that asks a model by itself, as a judge or a fallback, is a call of its own.
+    """
+    return _call_around(recorder, within_middleware=False)
+
+
+def surrounding_call(recorder: object) -> SpanRecorder | None:
+    """As `enclosing_call`, also for what the middleware of that call does by itself."""
+    return _call_around(recorder, within_middleware=True)
+
+
+def _call_around(recorder: object, *, within_middleware: bool) -> SpanRecorder | None:
     from looopy_otel.record.recorder import SpanRecorder
 
     while isinstance(recorder, SpanRecorder) and not isinstance(recorder.operation, _BOUNDARIES):
+        if not within_middleware and in_middleware_of(recorder):
+            return None
         if isinstance(recorder.operation, LLMCall) and not recorder.ended:
             return recorder
         recorder = recorder.parent
     return None
+
+
+def above(recorder: Handle | None) -> Handle | None:
+    """What a new operation is a part of, `recorder` or what that is a part of.
+
+    An operation that is over is none, so that a chain of operations that start one another is not kept for ever; but a
+    boundary still is, since it tells what is not a part of the calls around it.
+    """
+    return _past_ended(recorder, _BOUNDARIES)
+
+
+def above_ended(recorder: SpanRecorder) -> Handle | None:
+    """What an operation that is over goes on being a part of, for what it has started."""
+    return _past_ended(recorder.parent, () if isinstance(recorder.operation, _OWNERS) else _OWNERS)
+
+
+def _past_ended(recorder: Handle | None, kept: tuple[type[Operation], ...]) -> Handle | None:
+    from looopy_otel.record.recorder import SpanRecorder
+
+    while isinstance(recorder, SpanRecorder) and recorder.ended and not isinstance(recorder.operation, kept):
+        recorder = recorder.parent
+    return recorder
 
 
 class InnerCall:
@@ -71,41 +117,94 @@ class InnerCall:
 
     Args:
         outer: The recorder of the call around it.
+        operation: The call.
+        parent: What it is announced under, where that is said.
+        current: True makes it current here, for calls inside it again.
     """
 
-    def __init__(self, outer: SpanRecorder) -> None:
+    def __init__(self, outer: SpanRecorder, operation: LLMCall, *, parent: object = None, current: bool = True) -> None:
         self.outer = outer
+        self.operation = operation
         self.trace_id = outer.trace_id
         self.span_id = outer.span_id
+        self._unended = [True]
+        self._told = NOTHING_TOLD
+        self._answer: object = None
+        self._inside = InnerCalls()
+        self._before = InnerCall._innermost()
+        around = parent if isinstance(parent, InnerCall) else self._before
+        self._around = around if around is not None and around.outer is outer and around._unended else outer
+        self._current = current
+        self.resume()
+
+    @staticmethod
+    def _innermost() -> InnerCall | None:
+        """The one under way here; one that is over, which another context has not been told, is none."""
+        call = _INNERMOST.get()
+        while call is not None and not call._unended:
+            call = call._before
+        return call
 
     def headers(self) -> Mapping[str, str]:
         """Those of the call around it: that is the parent of what the server records."""
         return self.outer.headers()
 
     def chunk(self) -> None:
-        """Counts for the call around it."""
-        self.outer.chunk()
+        """Counts for the call around it, where that one sees none of its own."""
+        self.outer.chunk_inside()
 
     def first_chunk(self) -> None:
-        """Counts for the call around it."""
-        self.outer.chunk()
+        """As `chunk`."""
+        self.chunk()
 
     def revise(self, operation: Operation) -> None:
         """Goes to the call around it where that one joins its tries."""
+        if isinstance(operation, LLMCall):
+            self.operation = operation
         self.outer.join(operation)
 
-    def record(self, **facts: Any) -> None:
-        """Records nothing."""
+    def leave(self, call: LLMCall, result: object) -> None:
+        """Keeps what a call inside this one gave, which is a part of this one."""
+        self._inside.add(call, result)
+
+    def record(
+        self,
+        *,
+        output: object = None,
+        usage: object = None,
+        response_model: str | None = None,
+        finish_reason: str | None = None,
+        cost: Decimal | float | str | None = None,
+        **others: Any,
+    ) -> None:
+        """Keeps what the call around this one may lack."""
+        with guard("record.record"):
+            self._told = self._told.with_facts(usage, response_model, finish_reason, cost)
+            self._answer = answer_in(output) or self._answer
 
     def fail(self, error: BaseException) -> None:
         """Records nothing."""
 
     def suspend(self) -> None:
-        """Changes nothing: nothing was made current."""
+        """Steps out, until `resume`."""
+        if _INNERMOST.get() is self:
+            _INNERMOST.set(self._before)
 
     def resume(self) -> None:
-        """Changes nothing."""
+        """Steps in again."""
+        if self._current:
+            _INNERMOST.set(self)
 
-    def end(self, result: object = None, error: BaseException | None = None) -> None:
-        """Leaves the result with the call around it, which may know of none when it fails."""
-        self.outer.leave(result)
+    def end(self, result: object = None, error: BaseException | None = None, ended_at: int | None = None) -> None:
+        """Leaves the result with the call around it, which may know less of it; only the first call counts."""
+        if not self._unended:
+            return
+        self._unended.clear()
+        self.suspend()
+        with guard("record.told"):
+            result = self._inside.complete(self._answer if result is None else result)
+            self._around.leave(self.operation, self._told.of(result))
+
+
+_INNERMOST: Final[ContextVar[InnerCall | None]] = ContextVar("looopy_inner_call", default=None)
+"""The call inside a recorded one that is under way here: what is announced in it again is a part of it."""

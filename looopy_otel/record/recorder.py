@@ -27,11 +27,12 @@ from looopy_otel.core import hooks
 from looopy_otel.core.answer import answer_in
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.guard import guard
-from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step
+from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
 from looopy_otel.core.settings import Capture, Deployment, History
-from looopy_otel.core.snapshot import snapshot
+from looopy_otel.core.snapshot import facts_of
 from looopy_otel.core.types import Json, LLMResponse, MessageLike
 from looopy_otel.mapping.start import start_attributes
+from looopy_otel.record.chunks import Chunks
 from looopy_otel.record.context import Activation, Ownership, context_of
 from looopy_otel.record.drafting import (
     NO_CONTENT,
@@ -43,10 +44,19 @@ from looopy_otel.record.drafting import (
     messages_content,
     span_name,
 )
+from looopy_otel.record.inner_calls import InnerCalls
 from looopy_otel.record.langfuse_sdk import claimed_for_langfuse
 from looopy_otel.record.metric_draft import MEASURED, operation_without_content, result_without_content
 from looopy_otel.record.metric_runs import ActiveRuns
-from looopy_otel.record.nesting import InnerCall, enclosing_call, suppressed_by_others
+from looopy_otel.record.nesting import (
+    InnerCall,
+    above,
+    above_ended,
+    enclosing_call,
+    suppressed_by_others,
+    surrounding_call,
+)
+from looopy_otel.record.own_calls import OwnCalls
 from looopy_otel.record.tally import Tally
 from looopy_otel.record.told import NOTHING_TOLD
 
@@ -91,7 +101,9 @@ class Recording:
         named = parent.outer if isinstance(parent, InnerCall) else parent
         outer = hooks.innermost() if named is None else named
         if isinstance(operation, LLMCall) and (call := enclosing_call(outer)) is not None and call.contain(operation):
-            return InnerCall(call)
+            return InnerCall(call, operation, parent=parent, current=current)
+        if isinstance(operation, LLMCall) and isinstance(outer, SpanRecorder):
+            outer.tell_of(operation)
         if isinstance(named, SpanRecorder):
             operation = replace(operation, identity=operation.identity.within(named.operation.identity))
         return SpanRecorder(self, operation, outer, explicit=named is not None, current=current)
@@ -109,7 +121,7 @@ class SpanRecorder:
     ) -> None:
         self._recording = recording
         self.operation = operation
-        self.parent = parent
+        self.parent = above(parent)
         self._capture_content = recording.capture != "metadata"
         context = context_of(parent.span) if explicit and isinstance(parent, SpanRecorder) else get_current()
         self._root = recording.ownership.is_root(context)
@@ -118,12 +130,13 @@ class SpanRecorder:
         self._pid = os.getpid()
         self._unended = [True]
         self._told = NOTHING_TOLD
-        self._left: object = None
+        self._answer: object = None
+        self._inside = InnerCalls()
+        self._own_calls = OwnCalls()
         self._tally = Tally()
         self._conversation: Sequence[MessageLike] = ()
-        self._first_chunk: float | None = None
-        self._last_chunk = 0.0
-        self._chunks = 0
+        self._chunks = Chunks()
+        self._chunks_inside = Chunks()
         elapsed = int(operation.elapsed * 1e9) if isinstance(operation, Attempt) else 0
         self._start_time = time.time_ns() - elapsed
         self._started = time.perf_counter_ns() - elapsed
@@ -137,6 +150,7 @@ class SpanRecorder:
             projects = recording.ownership.langfuse_projects
             context = claimed_for_langfuse(context, self.trace_id, projects) if projects else context
             self.activation = Activation(self, self._span, context, operation)
+            self.activation.enter()
         if recording.runs is not None and isinstance(operation, AgentRun):
             recording.runs.add(self)
 
@@ -164,10 +178,11 @@ class SpanRecorder:
 
     def chunk(self) -> None:
         """Notes the times to the first and to the last chunk, and how many there are."""
-        self._last_chunk = (time.perf_counter_ns() - self._started) / 1e9
-        self._chunks += 1
-        if self._first_chunk is None:
-            self._first_chunk = self._last_chunk
+        self._chunks.add((time.perf_counter_ns() - self._started) / 1e9)
+
+    def chunk_inside(self) -> None:
+        """Notes a chunk of a call inside this one, for the case that nobody tells of this one's own."""
+        self._chunks_inside.add((time.perf_counter_ns() - self._started) / 1e9)
 
     def revise(self, operation: Operation) -> None:
         """Records another operation than the announced one; identity stays that of the span's start."""
@@ -178,6 +193,12 @@ class SpanRecorder:
                 self._span.update_name(span_name(operation))
             if self._kept:
                 self._input = input_content(operation, self._capture_content)
+
+    def tell_of(self, call: LLMCall) -> None:
+        """Tells who has announced a step of an LLM call in it, which may make it something else."""
+        if isinstance(self.operation, Step) and self.operation.on_call is not None:
+            with guard("record.on_call"):
+                self.operation.on_call(call)
 
     def contain(self, inner: LLMCall) -> bool:
         """Says what comes of an LLM call that starts inside this one.
@@ -203,9 +224,9 @@ class SpanRecorder:
         if isinstance(self.operation, LLMCall) and self.operation.inner == "join" and isinstance(inner, LLMCall):
             self.revise(replace(inner, inner="join"))
 
-    def leave(self, result: object) -> None:
-        """Keeps what a call inside this one gave, for the case that this one ends without a result."""
-        self._left = self._left if result is None else result
+    def leave(self, call: LLMCall, result: object) -> None:
+        """Keeps what a call inside this one gave, for what this one does not know when it ends."""
+        self._inside.add(call, result)
 
     def record(
         self,
@@ -227,12 +248,11 @@ class SpanRecorder:
                 self._input = given_content(self.operation, input, self._capture_content, role="user")
             response = answer_in(output) if isinstance(self.operation, LLMCall) else None
             if response is not None:
-                self.leave(response)
+                self._answer = response
                 self._output = None
             elif output is not None:
                 self._output = given_content(self.operation, output, self._capture_content, role="assistant")
-            for key, value in (metadata or {}).items():
-                self._metadata[str(key)] = snapshot(value)
+            self._metadata.update(facts_of(metadata))
 
     def first_chunk(self) -> None:
         """As `chunk`."""
@@ -254,7 +274,7 @@ class SpanRecorder:
             if self.activation is not None:
                 self.activation.resume()
 
-    def end(self, result: object = None, error: BaseException | None = None) -> None:
+    def end(self, result: object = None, error: BaseException | None = None, ended_at: int | None = None) -> None:
         """Hands the draft over and ends the span; only the first call counts, whatever thread it comes from.
 
         In a forked child, a span of its parent stays open: it is the parent's to end.
@@ -262,12 +282,28 @@ class SpanRecorder:
         Args:
             result: The operation's result, or with `error` the partial one.
             error: What was raised.
+            ended_at: When that was, by `time.perf_counter_ns`; by default now.
         """
+        try:
+            self._end_once(result, error, ended_at)
+        except BaseException:
+            self._break_off()
+            raise
+
+    def _break_off(self) -> None:
+        """Ends what an interrupt has kept from ending."""
+        with guard("record.break_off"):
+            if self.activation is not None:
+                self.activation.restore()
+            if self._pid == os.getpid() and self._span.is_recording():
+                self._span.end()
+
+    def _end_once(self, result: object, error: BaseException | None, ended_at: int | None) -> None:
         try:
             self._unended.pop()  # Atomic: threads and finalisers may come at once.
         except IndexError:
             return
-        end_time = self._start_time + time.perf_counter_ns() - self._started
+        end_time = self._start_time + (ended_at or time.perf_counter_ns()) - self._started
         with guard("record.restore"):
             if self.activation is not None:
                 self.activation.restore()
@@ -275,22 +311,28 @@ class SpanRecorder:
             return
         if isinstance(self.operation, LLMCall):
             with guard("record.told"):
-                result = self._told.of(self._left if result is None else result)
+                result = self._own_calls.without(
+                    self._told.of(self._inside.complete(self._answer if result is None else result))
+                )
+                if (around := surrounding_call(self.parent)) is not None:
+                    around._own_calls.add(result)
         with guard("record.tally"):
             self._count(result)
         # Somebody else may have ended the span, which OpenTelemetry logs when it is done twice.
         if self._span.is_recording():
             with guard("record.draft"):
-                self._hand_over(result, error or self._error, end_time)
+                self._hand_over(result, self._error if error is None else error, end_time)
             # A foreign processor's failure comes out of `end`.
             with guard("record.end"):
                 self._span.end(end_time)
         elif not self._kept and self._recording.runs is not None and isinstance(self.operation, MEASURED):
             with guard("record.draft"):
-                self._hand_over(result, error or self._error, end_time)
+                self._hand_over(result, self._error if error is None else error, end_time)
+        self.parent = above_ended(self)
 
     def _hand_over(self, result: object, error: BaseException | None, end_time: int) -> None:
         operation, kept_input = self.operation, self._input
+        chunks = self._chunks if self._chunks.count else self._chunks_inside
         if self._kept:
             kept_input = self._kept_input(result)
         else:
@@ -306,12 +348,13 @@ class SpanRecorder:
                 result=result,
                 error=error,
                 metadata=self._metadata,
-                time_to_first_chunk=self._first_chunk,
-                time_per_output_chunk=self._time_per_chunk(),
+                time_to_first_chunk=chunks.first,
+                time_per_output_chunk=chunks.mean,
                 capture_content=self._capture_content and self._kept,
                 totals=self._tally.totals,
                 usage=self._told.usage,
                 run=self._run_above(),
+                parts=self._inside.parts(result) if self._told.usage is None else (),
             ),
         )
         if draft.error is not None or (isinstance(draft, LLMDraft) and draft.outcome in ("error", "truncated")):
@@ -319,15 +362,10 @@ class SpanRecorder:
             self._span.set_status(Status(StatusCode.ERROR))
         self._recording.hand_over(self._span.get_span_context(), draft)
 
-    def _time_per_chunk(self) -> float | None:
-        if self._first_chunk is None or self._chunks < 2:
-            return None
-        return (self._last_chunk - self._first_chunk) / (self._chunks - 1)
-
     def _count(self, result: object) -> None:
-        """Counts this operation where it is a part of: the turn, and the run."""
+        """Counts this operation where it is a part of: the turn, and the run; what a tool does by itself nowhere."""
         operation, above = self.operation, self.parent
-        while isinstance(above, SpanRecorder):
+        while isinstance(above, SpanRecorder) and not self._is_of_tool(above):
             if isinstance(above.operation, AgentRun):
                 if isinstance(operation, AgentRun):
                     above._tally.absorb(self._tally.totals)
@@ -341,8 +379,12 @@ class SpanRecorder:
     def _run_above(self) -> str | None:
         above = self.parent
         while isinstance(above, SpanRecorder) and not isinstance(above.operation, AgentRun):
-            above = above.parent
+            above = None if self._is_of_tool(above) else above.parent
         return above.span_id if isinstance(above, SpanRecorder) else None
+
+    def _is_of_tool(self, above: SpanRecorder) -> bool:
+        """True where this is what the tool `above` does by itself, which is in no total; a run inside it is."""
+        return isinstance(above.operation, ToolRun) and not isinstance(self.operation, AgentRun)
 
     def _kept_input(self, result: object) -> Content:
         """The input; with ``history="delta"`` what is new in it, and the whole conversation on the run."""
@@ -390,7 +432,7 @@ def _continuation(before: Sequence[MessageLike], messages: Sequence[MessageLike]
 def _metadata(operation: Operation) -> dict[str, Json]:
     if not isinstance(operation, AgentRun | LLMCall):
         return {}
-    return {str(key): snapshot(value) for key, value in operation.metadata.items()}
+    return facts_of(operation.metadata)
 
 
 def _links(operation: Operation) -> list[Link]:

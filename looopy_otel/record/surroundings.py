@@ -98,17 +98,18 @@ def continued(headers: Mapping[str, str], identity: Identity) -> Surroundings:
     return Surroundings(context, None, identity, is_suppressed())
 
 
-def own_continued(headers: Mapping[str, str], identity: Identity, *, suppressed: bool) -> Surroundings:
-    """The surroundings of work that a process of ours does for another: its parent is ours, and will be exported.
+def own_continued(headers: Mapping[str, str], identity: Identity, *, suppressed: bool, own: bool) -> Surroundings:
+    """The surroundings of work that a process of ours does for another.
 
     Args:
         headers: As `outgoing` gave them in the other process; empty where nothing was current.
         identity: Whose work it is.
         suppressed: True where nothing is recorded.
+        own: True where the parent is ours, and will be exported; False for the span of another service or library.
     """
     context = _TRACE_CONTEXT.extract(headers, context=Context())
     span: Span = get_current_span(context)
-    if span.get_span_context().is_valid:
+    if own and span.get_span_context().is_valid:
         context = marked_as_own(span, context)
     return Surroundings(context, None, identity, suppressed)
 

@@ -53,7 +53,7 @@ class Recorded:
     def revise(self, operation: Operation) -> None:
         self.revised = operation
 
-    def end(self, result: object = None, error: BaseException | None = None) -> None:
+    def end(self, result: object = None, error: BaseException | None = None, ended_at: int | None = None) -> None:
         assert self.task is asyncio.current_task(), f"{self.name} ended in another task than it started in"
         self.ends.append((result, error))
         _current.set(self.parent)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 from unittest.mock import MagicMock
 from uuid import UUID
@@ -86,7 +86,7 @@ class Hostile(dict[str, Any]):
         (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
         (ValueError("bad"), "ValueError: bad"),
         (Unprintable(), "<unprintable Unprintable: RuntimeError>"),
-        ([Hostile(a=1), "next"], ["<unprintable Hostile: ValueError>", "next"]),
+        ([Hostile(a=1), "next"], ["<Hostile of 1>", "next"]),
     ],
 )
 def test_plain_forms(value: object, expected: object) -> None:
@@ -283,6 +283,22 @@ class Endless(Mapping[str, int]):
             yield str(number)
 
 
+class Lazy(Mapping[str, int]):
+    def __getitem__(self, key: str) -> int:
+        raise AssertionError("fetched")
+
+    def __len__(self) -> int:
+        return 9
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("fetched")
+
+
+class Pages(list[int]):
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("fetched")
+
+
 def generator() -> Iterator[int]:
     yield 1
 
@@ -304,6 +320,9 @@ MORE_FORMS: list[tuple[object, object]] = [
     (collections.Counter("aa"), {"a": 2}),
     ({"a": 1}.keys(), ["a"]),
     (frozenset([1]), [1]),
+    (Lazy(), "<Lazy of 9>"),
+    (Pages([1]), "<Pages of 1>"),
+    (MappingProxyType({"a": 1}), {"a": 1}),
     (date(2026, 1, 2), "2026-01-02"),
     (time(1, 2), "01:02:00"),
     (timedelta(seconds=90), 90.0),

@@ -37,7 +37,7 @@ class RememberedHandle:
     def revise(self, operation: Operation) -> None:
         self.revised = operation
 
-    def end(self, result: object = None, error: BaseException | None = None) -> None:
+    def end(self, result: object = None, error: BaseException | None = None, ended_at: int | None = None) -> None:
         self.ends.append((result, error))
         self.said = f"{result!r} {error!r} {error}"
         self.places.append(current_place())

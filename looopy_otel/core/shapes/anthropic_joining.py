@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from looopy_otel.core.shapes.anthropic_reading import message_of
+from looopy_otel.core.shapes.cost import cost_fields
+from looopy_otel.core.shapes.counted import counted
 from looopy_otel.core.shapes.fields import as_index, as_text, get, plain_object
 from looopy_otel.core.shapes.shape import Progress
 from looopy_otel.core.text import valid_text
-from looopy_otel.core.types import CallOutcome, ContentDelta, LLMResponse, StreamEvent, ThoughtStream, UsageSource
-from looopy_otel.core.usage import usage_of
+from looopy_otel.core.types import (
+    CallOutcome,
+    ContentDelta,
+    LLMResponse,
+    Message,
+    StreamEvent,
+    ThoughtStream,
+    UsageSource,
+)
+from looopy_otel.core.usage import Usage
 
 _NOTHING = Progress()
 _SIGN = Progress(anything=True)
@@ -22,9 +33,14 @@ _COUNTS = (
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
     "cache_creation",
+    "cost",
     "service_tier",
     "output_tokens_details",
 )
+
+
+_CHARACTERS_PER_TOKEN: Final = 4
+"""Of English text, about."""
 
 
 class MessageJoiner:
@@ -62,19 +78,31 @@ class MessageJoiner:
             return None
         blocks = [block.joined() for _, block in sorted(self._blocks.items())]
         message, dropped = message_of(blocks)
-        usage = usage_of(self._counts)
+        usage = self._usage(message)
         source: UsageSource = "reported" if self._usage_is_last else "estimated"
         return LLMResponse(
             message=message,
             model=self._model,
             usage=usage,
             usage_source="missing" if usage is None else source,
+            **cost_fields(self._counts, self._model),
             finish_reason=self._stop_reason,
             id=self._id,
             outcome=outcome,
             dropped_tool_calls=dropped,
             service_tier=as_text(self._counts.get("service_tier")),
         )
+
+    def _usage(self, message: Message) -> Usage | None:
+        """What was told; before the last word of it, the output is estimated by the characters that came.
+
+        The count of the output that a stream begins with stands for nothing.
+        """
+        usage = counted(self._counts, message)
+        if usage is None or self._usage_is_last:
+            return usage
+        estimate = -(-sum(block.characters for block in self._blocks.values()) // _CHARACTERS_PER_TOKEN)
+        return replace(usage, completion_tokens=max(usage.completion_tokens, estimate))
 
     def _start(self, event: object) -> Progress:
         message = get(event, "message")
@@ -121,7 +149,8 @@ _READERS: Mapping[str, Callable[[MessageJoiner, object], Progress]] = {
     "message_stop": MessageJoiner._stop,  # pyright: ignore[reportPrivateUsage]
 }
 
-_DELTA_FIELDS = ("text", "thinking", "partial_json", "signature")
+_COUNTED_FIELDS = ("text", "thinking", "partial_json")
+_DELTA_FIELDS = (*_COUNTED_FIELDS, "signature")
 
 
 class _Block:
@@ -145,6 +174,11 @@ class _Block:
         if citation is not None:
             self._citations.append(citation)
         return None
+
+    @property
+    def characters(self) -> int:
+        """How much text, thought and arguments came."""
+        return sum(len(piece) for name in _COUNTED_FIELDS for piece in self._pieces.get(name, ()))
 
     def joined(self) -> dict[str, Any]:
         """The whole block, as a message that came in one piece would have it."""

@@ -15,6 +15,8 @@ from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.shapes.anthropic_joining import MessageJoiner
 from looopy_otel.core.shapes.anthropic_reading import conversation_readings, message_of, system_readings
 from looopy_otel.core.shapes.content import text_part
+from looopy_otel.core.shapes.cost import cost_fields
+from looopy_otel.core.shapes.counted import counted
 from looopy_otel.core.shapes.fields import as_list, as_text, chosen, get, given, is_list, is_object, plain, plain_object
 from looopy_otel.core.shapes.request import (
     canonical,
@@ -28,7 +30,7 @@ from looopy_otel.core.shapes.request import (
 from looopy_otel.core.shapes.rewriting import rewritten
 from looopy_otel.core.shapes.shape import Joiner, WireFormat
 from looopy_otel.core.types import LLMResponse, MessageLike
-from looopy_otel.core.usage import Usage, usage_of
+from looopy_otel.core.usage import Usage
 
 _PARAMETERS = (
     "container", "context_management", "inference_geo", "max_tokens", "output_config", "service_tier", "speed",
@@ -87,12 +89,13 @@ class _MessagesFormat:
         if get(answer, "role") != "assistant" or not is_list(blocks):
             return None
         message, dropped = message_of(as_list(blocks))
-        usage = usage_of(get(answer, "usage"))
+        usage = counted(get(answer, "usage"), message)
         return LLMResponse(
             message=message,
             model=as_text(get(answer, "model")),
             usage=usage,
             usage_source="missing" if usage is None else "reported",
+            **cost_fields(get(answer, "usage"), as_text(get(answer, "model"))),
             finish_reason=as_text(get(answer, "stop_reason")),
             id=as_text(get(answer, "id")),
             dropped_tool_calls=dropped,

@@ -4,6 +4,37 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal, InvalidOperation
+from typing import TypedDict
+
+from looopy_otel.core.shapes.fields import get
+from looopy_otel.core.types import CostSource
+from looopy_otel.core.vendors import is_free
+
+
+class CostFields(TypedDict):
+    """What a response says of its cost.
+
+    Attributes:
+        cost: USD, or None.
+        cost_source: Where it comes from.
+    """
+
+    cost: Decimal | None
+    cost_source: CostSource
+
+
+def cost_fields(usage: object, model: str | None) -> CostFields:
+    """The cost that stands in an answer's ``usage``, as OpenRouter and LiteLLM put it there.
+
+    Args:
+        usage: The answer's own object.
+        model: The model that answered.
+
+    Returns:
+        The fields of an `LLMResponse` that say so.
+    """
+    cost = reported_cost(get(usage, "cost"), free=is_free(model))
+    return {"cost": cost, "cost_source": "unknown" if cost is None else "provider"}
 
 
 def reported_cost(reported: object, *, free: bool = False) -> Decimal | None:

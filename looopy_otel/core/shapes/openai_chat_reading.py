@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from looopy_otel.core.shapes.content import content_of, text_part
-from looopy_otel.core.shapes.cost import reported_cost
+from looopy_otel.core.shapes.cost import cost_fields
+from looopy_otel.core.shapes.counted import counted
 from looopy_otel.core.shapes.fields import as_list, as_text, get, plain_object
 from looopy_otel.core.shapes.tool_calls import call_entry, kept_calls, tool_calls_of
 from looopy_otel.core.types import CallOutcome, LLMResponse, Message, UsageSource
-from looopy_otel.core.usage import usage_of
-from looopy_otel.core.vendors import is_free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +42,14 @@ class Answer:
 
     def response(self, outcome: CallOutcome = "completed", native: Any = None) -> LLMResponse:
         """The response, as far as the answer alone tells it."""
-        usage = usage_of(self.usage)
-        cost = reported_cost(get(self.usage, "cost"), free=is_free(self.model))
+        usage = counted(self.usage, self.message)
         return LLMResponse(
             message=self.message,
             others=self.others,
             model=self.model,
             usage=usage,
             usage_source="missing" if usage is None else self.usage_source,
-            cost=cost,
-            cost_source="unknown" if cost is None else "provider",
+            **cost_fields(self.usage, self.model),
             finish_reason=self.finish_reason,
             id=self.id,
             outcome=outcome,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sized
 from typing import Any
 
 from looopy_otel.core.operation import LLMCall
+from looopy_otel.core.shapes.cost import cost_fields
 from looopy_otel.core.shapes.fields import as_list, as_text, chosen, get, given, is_list
 from looopy_otel.core.shapes.request import changed_fields, put, with_parameters
 from looopy_otel.core.shapes.shape import Joiner, Progress, WireFormat
@@ -55,6 +56,7 @@ class _EmbeddingsFormat:
             model=as_text(get(answer, "model")),
             usage=usage,
             usage_source="missing" if usage is None else "reported",
+            **cost_fields(get(answer, "usage"), as_text(get(answer, "model"))),
             id=as_text(get(answer, "id")),
             native=answer,
         )

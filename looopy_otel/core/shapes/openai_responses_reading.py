@@ -8,12 +8,13 @@ from typing import Any
 
 from looopy_otel.core.messages import message_to_dict
 from looopy_otel.core.shapes.content import text_part
+from looopy_otel.core.shapes.cost import cost_fields
+from looopy_otel.core.shapes.counted import counted
 from looopy_otel.core.shapes.fields import as_list, as_text, get, plain_object
 from looopy_otel.core.shapes.rewriting import Reading
 from looopy_otel.core.shapes.tool_calls import call_entry, kept_calls
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import CallOutcome, LLMResponse, Message
-from looopy_otel.core.usage import usage_of
 
 _TEXTS = ("input_text", "output_text", "text", "summary_text")
 _CALLS = ("function_call", "custom_tool_call")
@@ -30,13 +31,14 @@ def response_of(answer: object, items: Sequence[object], outcome: CallOutcome = 
         outcome: How the call ended, as far as the answer says nothing worse.
     """
     message, dropped = message_of(items)
-    usage = usage_of(get(answer, "usage"))
+    usage = counted(get(answer, "usage"), message)
     status = as_text(get(answer, "status"))
     return LLMResponse(
         message=message,
         model=as_text(get(answer, "model")),
         usage=usage,
         usage_source="missing" if usage is None else "reported",
+        **cost_fields(get(answer, "usage"), as_text(get(answer, "model"))),
         finish_reason=_finish_reason(answer, status),
         id=as_text(get(answer, "id")),
         outcome=_OUTCOMES.get(status, outcome) if outcome == "completed" else outcome,

@@ -8,6 +8,7 @@ from typing import Any
 from looopy_otel.core.shapes.anthropic_joining import MessageJoiner
 from looopy_otel.core.shapes.anthropic_messages import ANTHROPIC_MESSAGES
 from looopy_otel.core.shapes.content import content_of
+from looopy_otel.core.shapes.counted import counted
 from looopy_otel.core.shapes.fields import as_list, as_text, get, is_list, plain_object
 from looopy_otel.core.shapes.openai_chat import OPENAI_CHAT
 from looopy_otel.core.shapes.openai_chat_joining import ChatJoiner
@@ -27,7 +28,7 @@ from looopy_otel.core.types import (
     ThoughtStream,
     ToolCallEvent,
 )
-from looopy_otel.core.usage import Usage, usage_of
+from looopy_otel.core.usage import usage_of
 
 _EVENTS = (ContentDelta, ThoughtStream, ToolCallEvent, LLMUsage, ContentComplete)
 _ANTHROPIC_EVENTS = frozenset({"message_start", "content_block_start", "content_block_delta", "message_delta", "ping"})
@@ -88,7 +89,7 @@ def _gemini(answer: object) -> LLMResponse | None:
         dropped,
         model=as_text(get(answer, "modelVersion")) or as_text(get(answer, "model_version")),
         finish_reason=_word(get(candidates[0], "finishReason")) or _word(get(candidates[0], "finish_reason")),
-        usage=usage_of(answer),
+        usage=answer,
         identifier=as_text(get(answer, "responseId")) or as_text(get(answer, "response_id")),
     )
 
@@ -107,7 +108,7 @@ def _bedrock(answer: object) -> LLMResponse | None:
     )
     told = Message("assistant", _texts(said), calls, reasoning="".join(thoughts) or None)
     return _response(
-        answer, told, dropped, finish_reason=as_text(get(answer, "stopReason")), usage=usage_of(get(answer, "usage"))
+        answer, told, dropped, finish_reason=as_text(get(answer, "stopReason")), usage=get(answer, "usage")
     )
 
 
@@ -128,7 +129,7 @@ def _around_message(answer: object) -> LLMResponse | None:
         dropped,
         model=as_text(get(answer, "model")),
         finish_reason=as_text(get(answer, "done_reason")) or as_text(get(answer, "finish_reason")),
-        usage=usage_of(answer) or usage_of(get(get(answer, "usage"), "tokens")),
+        usage=usage_of(answer) or get(get(answer, "usage"), "tokens"),
         identifier=as_text(get(answer, "id")),
     )
 
@@ -140,15 +141,16 @@ def _response(
     *,
     model: str | None = None,
     finish_reason: str | None = None,
-    usage: Usage | None = None,
+    usage: object = None,
     identifier: str | None = None,
 ) -> LLMResponse:
+    told = counted(usage, message)
     return LLMResponse(
         message=message,
         model=model,
         finish_reason=finish_reason,
-        usage=usage,
-        usage_source="missing" if usage is None else "reported",
+        usage=told,
+        usage_source="missing" if told is None else "reported",
         id=identifier,
         dropped_tool_calls=dropped,
         native=answer,

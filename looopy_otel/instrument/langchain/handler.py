@@ -8,7 +8,8 @@
 What becomes what:
 
 - the run of a graph (LangGraph, ``create_agent``, ``create_react_agent``), also of one inside a node: an agent's run;
-- a node that calls a model, with the tools that it asks for: a turn; any other node: a step of its own name;
+- a node that calls a model, LangChain's or a wrapped client, with the tools that it asks for: a turn; any other node: a
+  step of its own name;
 - a chat model or LLM: a model's call; a tool: a tool's run; a retriever: a step;
 - a chain that is part of no graph: a step; chains inside others: nothing.
 

@@ -21,7 +21,7 @@ from looopy_otel.instrument.langchain.reading import (
     state_messages,
     state_output,
 )
-from looopy_otel.instrument.langchain.runs import Run, Runs, Turn, begin_turn, start_agent
+from looopy_otel.instrument.langchain.runs import Run, Runs, begin_turn, start_agent
 from looopy_otel.instrument.under import announce_under
 
 _SESSION: Final = ("session_id", "thread_id", "langfuse_session_id")
@@ -73,9 +73,14 @@ def start_chain(
         if run.recorder is not None and not state_messages(inputs):
             run.recorder.record(input=plain(inputs))
     elif node is not None and agent is not None and not name.startswith("__") and not _runs_tools(name, inputs):
-        step = Step(name=name, identity=identity)
-        recorder = announce_under(_recording(outer), step, current=False)
-        RUNS.add(Run(run_id, "node", outer, identity, agent, recorder, step, input=inputs)).step_in()
+        run = Run(run_id, "node", outer, identity, agent, input=inputs)
+
+        def called(call: LLMCall) -> None:
+            begin_turn(run, agent, call.messages)
+
+        run.operation = Step(name=name, identity=identity, on_call=called)
+        run.recorder = announce_under(_recording(outer), run.operation, current=False)
+        RUNS.add(run).step_in()
     elif outer is None and _HIDDEN not in tags:
         RUNS.add(_outermost_chain(run_id, name, inputs, identity))
     else:
@@ -233,8 +238,10 @@ def start_tool(
     """A tool is called."""
     identity = _identity(outer, metadata)
     agent = outer.agent if outer is not None else None
-    turn = agent.turn_that_asked(call_id) if agent is not None and not _inside_tool(outer) else None
-    call_id = call_id or _id_of_call(turn, name)
+    turn = None
+    if agent is not None and not _inside_tool(outer):
+        call_id = call_id or agent.claim(name, arguments)
+        turn = agent.turn_that_asked(call_id)
     tool = ToolRun(name=name, call_id=call_id or new_call_id(), arguments=arguments, identity=identity)
     recorder = announce_under(turn.recorder if turn is not None else _recording(outer), tool, current=False)
     RUNS.add(Run(run_id, "tool", outer, identity, agent, recorder, tool)).step_in()
@@ -245,15 +252,14 @@ def _inside_tool(outer: Run | None) -> bool:
     return around is not None and around.kind == "tool"
 
 
-def _id_of_call(turn: Turn | None, name: str) -> str | None:
-    """The id of the first open call of that tool, where LangChain does not tell it."""
-    calls = turn.open_calls.values() if turn is not None else ()
-    return next((call.id for call in calls if call.name == name), None)
-
-
 def end_tool(run: Run, output: Any) -> None:
     """A tool has ended."""
     message = output if is_message(output) else None
+    call_id = getattr(message, "tool_call_id", None)
+    if call_id and isinstance(run.operation, ToolRun) and run.recorder is not None:
+        # Versions that tell it only now left two equal calls at the same time to guessing.
+        run.operation = replace(run.operation, call_id=str(call_id))
+        run.recorder.revise(run.operation)
     _settle_tool_call(run)
     failed = message is not None and getattr(message, "status", None) == "error"
     content = message.content if message is not None else plain(output)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from looopy_otel.core.hooks import Recorder, innermost
@@ -58,6 +60,7 @@ class Agent:
         count: Turns so far.
         conversation: What the last call of a model was given.
         interrupted: True when it waits for somebody.
+        claimed: The ids of tool calls that were found for a tool's run.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Agent:
     count: int = 0
     conversation: Sequence[MessageLike] = ()
     interrupted: bool = False
+    claimed: set[str] = field(default_factory=set[str])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def turn_that_asked(self, call_id: str | None) -> Turn | None:
@@ -73,6 +77,21 @@ class Agent:
         with self.lock:
             asked = (turn for turn in reversed(self.turns) if call_id in turn.open_calls)
             return next(asked, self.turns[-1] if self.turns else None)
+
+    def claim(self, name: str, arguments: object) -> str | None:
+        """The id of the tool call that a tool's run is for, where LangChain does not tell it; each is given once.
+
+        Args:
+            name: The tool.
+            arguments: What it is given; graphs may add to what the model asked for.
+        """
+        with self.lock:
+            open_calls = [call for turn in reversed(self.turns) for call in turn.open_calls.values()]
+            calls = [call for call in open_calls if call.name == name and call.id not in self.claimed]
+            call = next((call for call in calls if _asks_for(call, arguments)), calls[0] if calls else None)
+            if call is not None:
+                self.claimed.add(call.id)
+            return call.id if call is not None else None
 
     def close_left_turns(self) -> None:
         """Ends the turns whose node has ended, before the next one begins."""
@@ -209,7 +228,7 @@ class Runs:
         if run.on_task_over is not None and run.place.task is not None:
             run.place.task.remove_done_callback(run.on_task_over)
         for inner in tuple(run.inner.values()):
-            self.finish(inner, error=error or GeneratorExit())
+            self.finish(inner, error=GeneratorExit() if error is None else error)
         if run.kind == "agent" and run.agent is not None:
             run.agent.close(error)
         if run.turn is not None and run.agent is not None:
@@ -224,6 +243,16 @@ class Runs:
         turn.left = True
         if error is not None or not turn.open_calls:
             agent.close_turn(turn, error)
+
+
+def _asks_for(call: ToolCall, arguments: object) -> bool:
+    """True where all that a model asked for is in what a tool is given."""
+    with suppress(ValueError):
+        asked, given = json.loads(call.arguments), arguments
+        if isinstance(asked, Mapping) and isinstance(given, Mapping):
+            fields = cast("Mapping[str, Any]", given)
+            return all(name in fields and fields[name] == value for name, value in cast("Any", asked).items())
+    return False
 
 
 def start_agent(run_id: UUID, outer: Run | None, name: str, identity: Identity, messages: Sequence[MessageLike]) -> Run:

@@ -8,7 +8,8 @@
 What becomes what: a trace is a step of its workflow's name; an agent's span an agent's run (after a handoff the next
 agent's run stands beside it); each call of the model begins a turn, which holds the tools that it asked for; generation
 and response spans are model calls; function spans tools' runs; handoffs, guardrails, MCP listings and custom spans
-steps. The trace's ``group_id`` is the session where none is given by `lo.session`.
+steps. The trace's ``group_id`` is the session where none is given by `lo.session` (without one each trace is a session
+of its own), and the workflow's name that of the trace.
 
 Nothing is recorded where the SDK's own tracing is switched off (``OPENAI_AGENTS_DISABLE_TRACING``,
 ``RunConfig(tracing_disabled=True)``), and no content where it leaves that out (``trace_include_sensitive_data=False``).
@@ -24,7 +25,7 @@ from typing import Any
 from looopy_otel.core.errors import MissingExtraError
 from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import installed
-from looopy_otel.core.identity import current_identity
+from looopy_otel.core.identity import current_identity, new_task_id
 from looopy_otel.core.operation import Step
 from looopy_otel.instrument.openai_agents.recording import (
     OPEN,
@@ -60,8 +61,13 @@ class OpenAIAgentsProcessor(TracingProcessor):
                 return
             here = current_identity()
             group = getattr(trace, "group_id", None)
+            name = str(trace.name or "workflow")
             identity = replace(here, session_id=here.session_id or (str(group) if group else None))
-            step = Step(name=trace.name or "workflow", identity=identity)
+            if here.task_id is None:
+                # No agent's run is around the workflow: its spans share what a run's task would give them.
+                root = here.root_task_id or (None if identity.session_id else new_task_id())
+                identity = replace(identity, root_task_id=root, trace_name=here.trace_name or name)
+            step = Step(name=name, identity=identity)
             recorder = announce_under(None, step)
             metadata = getattr(trace, "metadata", None)
             if metadata:

@@ -12,7 +12,7 @@ from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.shapes.openai_chat import OPENAI_CHAT
 from looopy_otel.core.shapes.openai_responses import OPENAI_RESPONSES
 from looopy_otel.core.types import LLMResponse
-from looopy_otel.core.usage import usage_of
+from looopy_otel.core.usage import Usage, usage_of
 from looopy_otel.core.vendors import UNKNOWN, vendor_of
 
 _OPENAI: Final = "openai"
@@ -80,13 +80,20 @@ def answer_of(data: Any) -> LLMResponse | None:
         response = OPENAI_RESPONSES.response(data.response) if data.response is not None else None
     elif data.output:
         response = _generation_answer(cast("Sequence[Mapping[str, Any]]", data.output), data.model)
-    usage = usage_of(getattr(data, "usage", None))
+    usage = _told(usage_of(getattr(data, "usage", None)))
+    if response is not None and _told(response.usage) is None:
+        response = replace(response, usage=None, usage_source="missing")
     if response is None and usage is None:
         return None
     response = response or OPENAI_CHAT.response({"choices": [{"message": {"role": "assistant"}}]})
     if response is not None and response.usage is None and usage is not None:
         response = replace(response, usage=usage, usage_source="reported")
     return response
+
+
+def _told(usage: Usage | None) -> Usage | None:
+    """A usage that somebody counted: the SDK fills in zeros where the model's endpoint tells nothing."""
+    return usage if usage is not None and usage.total_tokens else None
 
 
 def _generation_answer(output: Sequence[Mapping[str, Any]], model: str | None) -> LLMResponse | None:

@@ -194,10 +194,10 @@ def finish_span(opened: Opened, span: Span[Any]) -> None:
             result = _turn_result(turn) if turn is not None and turn.recorder is opened.recorder else None
             end(opened, result, error)
         case AgentRun() if opened.agent is not None:
-            _finish_agent(opened, opened.agent, error or _failure(span))
+            _finish_agent(opened, opened.agent, _failure(span) if error is None else error)
         case Step() if opened.recorder is not None:
             opened.recorder.record(output=_step_output(data))
-            end(opened, None, error or _failure(span))
+            end(opened, None, _failure(span) if error is None else error)
         case _:
             pass
 
@@ -209,7 +209,7 @@ def _finish_call(opened: Opened, span: Span[Any], error: BaseException | None) -
     agent = opened.agent
     if agent is not None and agent.turn is not None and not isinstance(_around(opened), ToolRun):
         _tell_turn(opened, agent, agent.turn, call, response)
-    end(opened, response, error or _failure(span))
+    end(opened, response, _failure(span) if error is None else error)
 
 
 def _around(opened: Opened) -> Operation | None:
@@ -328,8 +328,8 @@ def close_all(trace_id: str, error: BaseException | None) -> None:
             del OPEN[key]
             if key != trace_id:
                 if isinstance(opened.operation, AgentRun) and opened.agent is not None:
-                    _end_turn(opened.agent, error or GeneratorExit())
-                end(opened, None, error or GeneratorExit())
+                    _end_turn(opened.agent, GeneratorExit() if error is None else error)
+                end(opened, None, GeneratorExit() if error is None else error)
 
 
 def forget(trace_id: str) -> None:

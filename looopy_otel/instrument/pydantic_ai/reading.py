@@ -23,6 +23,7 @@ _PREFIXES: Final = {
     "mistral": "mistral",
     "bedrock": "bedrock",
 }
+_OPENAI_STREAM: Final = "OpenAIStreamedResponse"
 _NO_PARAMETERS: Final = frozenset({"extra_headers", "extra_body", "timeout"})
 
 
@@ -147,17 +148,28 @@ def answer_message(parts: Iterable[Any]) -> Message:
     )
 
 
-def response_of(answer: Any) -> LLMResponse:
-    """A model's answer; the usage of one that told none is missing, not zero."""
+def response_of(answer: Any, source: Any) -> LLMResponse:
+    """A model's answer; the usage of one that told none is missing, not zero, and so is a reason that nobody sent.
+
+    Args:
+        answer: The answer.
+        source: The model, or the stream, that it came from. Those of OpenAI keep the reason as it was sent, and put
+            ``stop`` where none was: a stream without one was cut off.
+    """
     usage = usage_of(answer.usage) if _counts_anything(answer.usage) else None
     details = answer.provider_details
     raw = cast("Mapping[str, Any]", details).get("finish_reason") if isinstance(details, Mapping) else None
+    kinds = {kind.__name__ for kind in type(source).__mro__}
+    invented = not raw and answer.finish_reason == "stop" and bool(kinds & {"OpenAIChatModel", _OPENAI_STREAM})
+    finish_reason = None if invented else raw or answer.finish_reason
+    cut_off = not finish_reason and _OPENAI_STREAM in kinds
     return LLMResponse(
         message=answer_message(answer.parts),
+        outcome="truncated" if cut_off else "completed",
         model=answer.model_name,
         usage=usage,
         usage_source="reported" if usage else "missing",
-        finish_reason=str(raw or answer.finish_reason) if raw or answer.finish_reason else None,
+        finish_reason=str(finish_reason) if finish_reason else None,
         id=getattr(answer, "provider_response_id", None),
     )
 

@@ -7,8 +7,9 @@
 
 The hooks are those of a capability, Pydantic AI's own extension point (version 2.0 and newer), so that sync, async and
 streamed runs and ``iter()`` are alike, and what happens inside a model's call or a tool belongs to it. A request to the
-model begins a turn, which holds the tools that it asked for. The ``conversation_id`` is the session where none is given
-by `lo.session`. A tool that waits for approval or for somebody else has not failed.
+model begins a turn, which holds the tools that it asked for; each model that a ``FallbackModel`` tries is a call. The
+``conversation_id`` is the session where none is given by `lo.session`. A tool that waits for approval or for somebody
+else has not failed.
 
 Pydantic AI's own instrumentation (``Agent(instrument=…)``, Logfire) is another one: switch one of them off.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ClassVar, Final, cast
@@ -28,7 +30,7 @@ from looopy_otel.core.identity import Identity, current_identity, new_task_id
 from looopy_otel.core.operation import AgentRun, Iteration, ToolRun
 from looopy_otel.core.outcome import outcome_of
 from looopy_otel.core.types import IterationResult, LLMResponse, Message, MessageLike, ToolResult
-from looopy_otel.instrument.patching import is_instrumented, patch
+from looopy_otel.instrument.patching import is_instrumented, lasting, patch
 from looopy_otel.instrument.pydantic_ai.reading import call_of, conversation, response_of, user_content
 from looopy_otel.instrument.under import announce_under
 
@@ -37,6 +39,7 @@ try:
     from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
     from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
     from pydantic_ai.models import Model, StreamedResponse
+    from pydantic_ai.models.fallback import FallbackModel
     from pydantic_ai.models.wrapper import WrapperModel
 except ImportError as error:
     raise MissingExtraError("Pydantic AI 2.0 or newer is not installed; pip install 'pydantic-ai-slim>=2'") from error
@@ -75,7 +78,7 @@ class _Run:
     def end_turn(self, error: BaseException | None = None) -> None:
         """Ends the turn under way, if any, and the streams in it that nobody reads any more."""
         for watch in tuple(self.streams):
-            watch.end(error or GeneratorExit())
+            watch.end(GeneratorExit() if error is None else error)
         turn, self.turn = self.turn, NO_RECORDER
         response, self.response = self.response, None
         result = IterationResult(response.message, response.finish_reason) if response is not None else None
@@ -132,12 +135,12 @@ class PydanticAITracing(AbstractCapability[Any]):
         with guard("pydantic_ai.turn"):
             run.begin_turn(conversation(request_context.messages))
             if not hasattr(AbstractCapability, "get_wrapper_model"):
-                request_context = replace(request_context, model=_RecordedModel(request_context.model, run))
+                request_context = replace(request_context, model=_recorded(request_context.model, run))
         return await handler(request_context)
 
     def get_wrapper_model(self, model: Model) -> Model | None:
         """Has every attempt at a call of the model recorded, in the task that makes it."""
-        return _RecordedModel(model, self._run) if self._run is not None else None
+        return _recorded(model, self._run) if self._run is not None else None
 
     async def wrap_tool_execute(
         self, ctx: Any, *, call: Any, tool_def: Any, args: Any, handler: Callable[[Any], Awaitable[Any]]
@@ -155,6 +158,15 @@ class PydanticAITracing(AbstractCapability[Any]):
             raise
         recorder.end(ToolResult(getattr(result, "return_value", result)))
         return result
+
+
+def _recorded(model: Model, run: _Run) -> WrapperModel:
+    """A model whose calls are recorded; of one that tries several models in turn, the call of each."""
+    if isinstance(model, FallbackModel):
+        tried = copy(model)
+        tried.models = [_recorded(one, run) for one in model.models]
+        return WrapperModel(tried)
+    return _RecordedModel(model, run)
 
 
 class _RecordedModel(WrapperModel):
@@ -207,7 +219,7 @@ class _RecordedModel(WrapperModel):
 
     def _read(self, answer: Any) -> LLMResponse | None:
         with guard("pydantic_ai.response"):
-            self._recorded_run.response = response_of(answer)
+            self._recorded_run.response = response_of(answer, self.wrapped)
             return self._recorded_run.response
         return None
 
@@ -251,7 +263,7 @@ class _Watch:
         response = None
         if self._stream is not None and self._begun:
             with guard("pydantic_ai.response"):
-                response = response_of(self._stream.get())
+                response = response_of(self._stream.get(), self._stream)
                 if error is not None:
                     response = replace(response, outcome=outcome_of(error))
                 self._run.response = response
@@ -283,11 +295,12 @@ def instrument_pydantic_ai() -> None:
     """
     if is_instrumented("pydantic_ai"):
         return
-    original = Agent.iter
+    holds, original = lasting("pydantic_ai"), Agent.iter
 
     @wraps(original)
     def iterate(self: Any, *arguments: Any, capabilities: Sequence[Any] | None = None, **keywords: Any) -> Any:
-        return original(self, *arguments, capabilities=[*(capabilities or ()), PydanticAITracing()], **keywords)
+        ours = [PydanticAITracing()] if holds() else []
+        return original(self, *arguments, capabilities=[*(capabilities or ()), *ours], **keywords)
 
     patch("pydantic_ai", Agent, "iter", iterate)
 

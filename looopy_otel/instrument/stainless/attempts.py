@@ -10,8 +10,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from looopy_otel.core.guard import guard
-from looopy_otel.core.hooks import Recorder, announce
+from looopy_otel.core.hooks import Recorder
 from looopy_otel.core.operation import Attempt
+from looopy_otel.instrument.under import announce_under
 
 
 class Attempts:
@@ -64,7 +65,8 @@ class Attempts:
         if not self.recorded or elapsed < 0:
             return  # Nobody records the call, or its end came while the SDK waited.
         operation = Attempt(number=self._number, delay=self._delay, elapsed=elapsed)
-        announce(operation, parent=self.recorder, current=False).end(None, error)
+        # Where a `Retry` stands around the request, these are tries within one of its own, which is current here.
+        announce_under(self.recorder, operation, current=False).end(None, error)
 
 
 _current: ContextVar[Attempts | None] = ContextVar("looopy_otel_attempts", default=None)

@@ -17,7 +17,7 @@ from looopy_otel.core import hooks
 from looopy_otel.core.guard import guard
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.instrument.call import WrapOptions
-from looopy_otel.instrument.patching import patch, uninstrument
+from looopy_otel.instrument.patching import lasting, patch, uninstrument
 from looopy_otel.instrument.stainless.exchange import Exchange
 from looopy_otel.instrument.stainless.hooks import Note, is_recorded, note_delay, note_refusal, note_response, noted
 from looopy_otel.instrument.stainless.request import Route, Sdk, SdkRequest
@@ -32,6 +32,9 @@ class TracedClient:
     """
 
     looopy_options: WrapOptions = WrapOptions()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keeps the classes made here from the hook of the client's own class, which is for its author's."""
 
 
 def wrap_client(sdk: Sdk, client: Any, options: WrapOptions) -> Any:
@@ -48,23 +51,14 @@ def wrap_client(sdk: Sdk, client: Any, options: WrapOptions) -> Any:
     """
     if not any(base.__name__ in ("SyncAPIClient", "AsyncAPIClient") for base in client.__class__.__mro__):
         raise TypeError(f"{client.__class__.__name__} is no client of the {sdk.name} SDK")
-    before = client.looopy_options if isinstance(client, TracedClient) else None
-    if before is not None and options in (before, WrapOptions()):
-        return client
+    if isinstance(client, TracedClient):
+        options = client.looopy_options.joined(options)
+        if options == client.looopy_options:
+            return client
     wrapped = copied_as(_traced_class(sdk, client.__class__), client)
-    wrapped.looopy_options = options if before is None else _merged(before, options)
+    wrapped.looopy_options = options
     _rebuild(wrapped, client)
     return wrapped
-
-
-def _merged(before: WrapOptions, added: WrapOptions) -> WrapOptions:
-    return replace(
-        added,
-        provider_name=added.provider_name or before.provider_name,
-        middleware=(*added.middleware, *before.middleware),
-        ask_for_usage=added.ask_for_usage and before.ask_for_usage,
-        propagate=added.propagate and before.propagate,
-    )
 
 
 def _rebuild(wrapped: Any, client: Any) -> None:
@@ -79,51 +73,71 @@ def _rebuild(wrapped: Any, client: Any) -> None:
         wrapped._middleware_chain = wrapped._build_middleware_chain()
 
 
-def instrument_sdk(sdk: Sdk, base_client: ModuleType, options: WrapOptions) -> None:
+def instrument_sdk(
+    sdk: Sdk,
+    base_client: ModuleType,
+    options: WrapOptions,
+    *,
+    name: str | None = None,
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Records the calls of all clients, until `uninstrument`; those that are wrapped are recorded once, as before.
 
     Args:
         sdk: The SDK.
         base_client: Its module ``_base_client``.
         options: What the user says; those of the last call hold.
+        name: What `uninstrument` is told to undo it; by default that of the SDK.
+        wanted: Whether a call that is made here and now is to be recorded.
     """
-    uninstrument(sdk.name)
+    name = name or sdk.name
+    uninstrument(name)
+    holds = lasting(name)
     base: Any = base_client.BaseClient
     clients: tuple[Any, Any] = (base_client.SyncAPIClient, base_client.AsyncAPIClient)
     for owner, request in zip(clients, (_patched_request, _patched_async_request), strict=True):
-        patch(sdk.name, owner, "request", request(sdk, owner.request, options))
-        patch(sdk.name, owner, "_process_response", _patched_hook(owner._process_response, note_response))
-    patch(sdk.name, base, "_should_retry", _patched_hook(base._should_retry, note_refusal))
-    patch(sdk.name, base, "_calculate_retry_timeout", _patched_hook(base._calculate_retry_timeout, note_delay))
+        patch(name, owner, "request", request(sdk, owner.request, options, lambda: holds() and wanted()))
+        patch(name, owner, "_process_response", _patched_hook(owner._process_response, note_response, holds))
+    patch(name, base, "_should_retry", _patched_hook(base._should_retry, note_refusal, holds))
+    waiting = _patched_hook(base._calculate_retry_timeout, note_delay, holds)
+    patch(name, base, "_calculate_retry_timeout", waiting)
     native: Any = base.__dict__.get("_tracer")
     if isinstance(native, property):
-        patch(sdk.name, base, "_tracer", property(lambda self: None if is_recorded() else native.__get__(self)))
+        tracer = property(lambda self: None if holds() and is_recorded() else native.__get__(self))
+        patch(name, base, "_tracer", tracer)
 
 
-def _patched_request(sdk: Sdk, original: Callable[..., Any], options: WrapOptions) -> Callable[..., Any]:
+def _patched_request(
+    sdk: Sdk, original: Callable[..., Any], options: WrapOptions, wanted: Callable[[], bool]
+) -> Callable[..., Any]:
     @functools.wraps(original)
     def request(self: Any, cast_to: Any, *args: Any, **kwargs: Any) -> Any:
         send = _Sender(functools.partial(original, self), cast_to, args, kwargs)
-        exchange = None if isinstance(self, TracedClient) else _exchange(sdk, self, options, send)
+        seen = isinstance(self, TracedClient) or not wanted()
+        exchange = None if seen else _exchange(sdk, self, options, send)
         return send(send.options) if exchange is None else exchange.run(send)
 
     return request
 
 
-def _patched_async_request(sdk: Sdk, original: Callable[..., Any], options: WrapOptions) -> Callable[..., Any]:
+def _patched_async_request(
+    sdk: Sdk, original: Callable[..., Any], options: WrapOptions, wanted: Callable[[], bool]
+) -> Callable[..., Any]:
     @functools.wraps(original)
     async def request(self: Any, cast_to: Any, *args: Any, **kwargs: Any) -> Any:
         send = _Sender(functools.partial(original, self), cast_to, args, kwargs)
-        exchange = None if isinstance(self, TracedClient) else _exchange(sdk, self, options, send)
+        seen = isinstance(self, TracedClient) or not wanted()
+        exchange = None if seen else _exchange(sdk, self, options, send)
         return await (send(send.options) if exchange is None else exchange.arun(send))
 
     return request
 
 
-def _patched_hook(original: Callable[..., Any], note: Note) -> Callable[..., Any]:
+def _patched_hook(original: Callable[..., Any], note: Note, holds: Callable[[], bool]) -> Callable[..., Any]:
     @functools.wraps(original)
     def hook(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return noted(self, functools.partial(original, self), note, args, kwargs, skip=isinstance(self, TracedClient))
+        skip = isinstance(self, TracedClient) or not holds()
+        return noted(self, functools.partial(original, self), note, args, kwargs, skip=skip)
 
     return hook
 
@@ -257,11 +271,12 @@ def _operation(sdk: Sdk, route: Route, request: SdkRequest, options: WrapOptions
     operation = route.wire_format.call(request.arguments)
     vendor = sdk.vendor(request.client, operation.model)
     url = request.client.base_url
-    return replace(
+    operation = replace(
         operation,
         system=vendor.system,
-        provider_name=options.provider_name or vendor.provider_name,
+        provider_name=vendor.provider_name,
         stream=request.stream,
         server_address=url.host or None,
         server_port=url.port or {"https": 443, "http": 80}.get(url.scheme),
     )
+    return options.named(operation)

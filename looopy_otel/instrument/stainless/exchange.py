@@ -58,14 +58,14 @@ class Exchange:
         def perform(operation: LLMCall) -> LLMResponse | Opened:
             sending = self._sending(operation)
             with attempting(sending.attempts):
-                answer = send(sending.options)
+                answer = _sent(send, sending)
             return self._kept(sending.received(answer))
 
         try:
             answer = run_chain(self._options.middleware, self._operation, perform)
-            if isinstance(answer, Opened) or not self._is_made(answer):
+            if isinstance(answer, Opened) or self._call.is_as_read(answer):
                 return self._given(answer)
-            sending = self._sending(self._operation)
+            sending = self._answering(answer)
             written = self._route.wire_format.answer(answer)
             return self._given_made(
                 sending, made_response(self._request, sending.options, self._route, written), answer
@@ -82,15 +82,15 @@ class Exchange:
         async def perform(operation: LLMCall) -> LLMResponse | Opened:
             sending = self._sending(operation)
             with attempting(sending.attempts):
-                answer = await send(sending.options)
+                answer = await _asent(send, sending)
             return self._kept(sending.received(answer))
 
         try:
             may_stream = self._request.stream or self._request.raw == "stream"
             answer = await arun_chain(self._options.middleware, self._operation, perform, may_stream=may_stream)
-            if isinstance(answer, Opened) or not self._is_made(answer):
+            if isinstance(answer, Opened) or self._call.is_as_read(answer):
                 return self._given(answer)
-            sending = self._sending(self._operation)
+            sending = self._answering(answer)
             written = self._route.wire_format.answer(answer)
             made = await made_response(self._request, sending.options, self._route, written)
             return self._given_made(sending, made, answer)
@@ -99,9 +99,9 @@ class Exchange:
             raise
 
     def _kept(self, answer: LLMResponse | Opened) -> LLMResponse | Opened:
-        """Keeps what the endpoint answered, for the case that a middleware fails afterwards."""
+        """Keeps what the endpoint answered, for the case that a middleware fails, or changes it, afterwards."""
         if isinstance(answer, LLMResponse):
-            self._last = answer
+            self._last = self._call.keep(answer)
         return answer
 
     def _fail(self, error: BaseException) -> None:
@@ -109,8 +109,10 @@ class Exchange:
         unparsed = self._current.unparsed if self._current is not None else None
         self._call.end(self._last or unparsed, error)
 
-    def _is_made(self, answer: LLMResponse) -> bool:
-        return answer.native is None and answer is not self._last
+    def _answering(self, answer: LLMResponse) -> Sending:
+        """The request that an answer which a middleware has made, or changed, stands for."""
+        changed = self._current if answer.native is not None else None
+        return changed or self._sending(self._operation)
 
     def _given(self, answer: LLMResponse | Opened) -> Any:
         if isinstance(answer, Opened):
@@ -119,9 +121,29 @@ class Exchange:
         return answer.native
 
     def _given_made(self, sending: Sending, made: Any, answer: LLMResponse) -> Any:
-        """What the caller gets for an answer that a middleware made itself."""
+        """What the caller gets for an answer that a middleware made itself, or changed."""
         received = sending.received(made)
         if isinstance(received, Opened):
             return received.stream
         self._call.end(answer)
         return made
+
+
+def _sent(send: Callable[[Any], Any], sending: Sending) -> Any:
+    """Sends a request; one that is refused for what was added to it is sent again without, and nobody is told."""
+    try:
+        return send(sending.options)
+    except BaseException as error:
+        if not sending.asked_in_vain(error):
+            raise
+    return send(sending.options)
+
+
+async def _asent(send: Callable[[Any], Awaitable[Any]], sending: Sending) -> Any:
+    """As `_sent`, for async clients."""
+    try:
+        return await send(sending.options)
+    except BaseException as error:
+        if not sending.asked_in_vain(error):
+            raise
+    return await send(sending.options)

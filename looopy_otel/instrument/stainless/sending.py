@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from looopy_otel.core.delivery import broken_off
 from looopy_otel.core.guard import guard
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.response_head import kept_headers, request_id_of
@@ -21,6 +22,11 @@ from looopy_otel.instrument.stainless.stream import recorded_response, recorded_
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NOTHING_READ: Final = LLMResponse(message=Message("assistant"))
+_ASKING: Final = "stream_options"
+_REFUSALS: Final = (400, 422)
+_PLACES: Final = 256
+_without_usage: dict[tuple[str, str], None] = {}
+"""The last places, endpoint and model, that refused a stream with the field that asks for usage."""
 
 
 class Sending:
@@ -50,6 +56,9 @@ class Sending:
         call: ClientCall,
     ) -> None:
         self._request = request
+        self._before = before
+        self._operation = operation
+        self._client_options = options
         self._route = route
         self._call = call
         self._hide_usage = False
@@ -59,20 +68,39 @@ class Sending:
         self.options: Any = request.options
         with guard("instrument.request"):
             call.revise(operation)
-            self.options = self._prepared(before, operation, options)
+            self.options = self._prepared(options)
 
-    def _prepared(self, before: LLMCall, operation: LLMCall, options: WrapOptions) -> Any:
+    def _prepared(self, options: WrapOptions) -> Any:
         request, wire_format = self._request, self._route.wire_format
         arguments = request.arguments
-        if operation is not before:
-            arguments = wire_format.arguments(arguments, before, operation)
+        if self._operation is not self._before:
+            arguments = wire_format.arguments(arguments, self._before, self._operation)
         # A body that the caller reads line by line cannot hide anything.
-        if request.stream and options.ask_for_usage and request.raw != "stream":
-            asking = wire_format.asking_for_usage(arguments)
-            self._hide_usage = asking is not None
-            arguments = asking or arguments
+        asks = request.stream and options.ask_for_usage and request.raw != "stream"
+        asking = wire_format.asking_for_usage(arguments) if asks and self._place not in _without_usage else None
+        self._hide_usage = asking is not None
+        arguments = asking or arguments
         propagates = options.propagate and not request.carries_trace()
         return request.options_with(arguments, self._call.headers() if propagates else _NO_HEADERS, self._parser())
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        """Where the request goes: an endpoint, and the model behind it."""
+        return str(self._request.client.base_url), self._operation.model
+
+    def asked_in_vain(self, error: BaseException) -> bool:
+        """Whether a request was refused for the usage that it asked for behind the caller's back.
+
+        If so, `options` no longer ask for it, nor do further requests to the same place.
+        """
+        if not self._hide_usage or getattr(error, "status_code", None) not in _REFUSALS or _ASKING not in str(error):
+            return False
+        with guard("instrument.request"):
+            if len(_without_usage) >= _PLACES:
+                _without_usage.pop(next(iter(_without_usage)), None)
+            _without_usage[self._place] = None
+            self.options = self._prepared(self._client_options)
+        return not self._hide_usage
 
     def _parser(self) -> Callable[[Any], Any] | None:
         """Takes a stream where the SDK makes it, be that now or when the caller parses a raw response."""
@@ -88,6 +116,8 @@ class Sending:
             except BaseException:
                 # The answer is none the less paid for.
                 self.unparsed = self._call.read(answer)
+                if self.unparsed is not None:
+                    broken_off(self.unparsed)
                 raise
 
         return parsed

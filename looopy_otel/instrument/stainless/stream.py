@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from inspect import ismemberdescriptor
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from looopy_otel.core.guard import guard
 from looopy_otel.instrument.call import StreamRecord
@@ -29,7 +31,7 @@ class RecordedChunks:
         self._hide_usage = hide_usage
 
     def __iter__(self) -> Iterator[Any]:
-        return _Loop(self, self._record)
+        return self
 
     def __next__(self) -> Any:
         while True:
@@ -59,7 +61,7 @@ class RecordedAsyncChunks:
         self._hide_usage = hide_usage
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return _AsyncLoop(self, self._record)
+        return self
 
     async def __anext__(self) -> Any:
         while True:
@@ -78,37 +80,6 @@ class RecordedAsyncChunks:
                 self._record.reading = False
             if not (self._record.take(chunk).only_usage and self._hide_usage):
                 return chunk
-
-
-class _Loop:
-    """One loop over a stream, which holds this alone: leaving the loop is the end of this, and of the record.
-
-    The class of the stream has to stay the SDK's very own, so that is where nothing can be seen: in older versions a
-    subclass does not count as a ``Stream``.
-    """
-
-    def __init__(self, chunks: Any, record: StreamRecord) -> None:
-        self._chunks = chunks
-        self._record = record
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._chunks)
-
-    def __del__(self) -> None:
-        self._record.leave()
-
-
-class _AsyncLoop(_Loop):
-    """As `_Loop`, for async streams."""
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await anext(self._chunks)
 
 
 def recorded_stream(stream: Any, record: StreamRecord, *, hide_usage: bool) -> Any:
@@ -157,7 +128,15 @@ def copied_as(cls: Any, original: Any) -> Any:
     """A shallow copy of an object, of another class."""
     copied: Any = cls.__new__(cls)
     copied.__dict__.update(original.__dict__)
+    for slot in _slots(type(cast("object", original))):
+        with suppress(AttributeError):  # Nothing is in it.
+            slot.__set__(copied, slot.__get__(original))
     return copied
+
+
+@lru_cache(maxsize=256)
+def _slots(cls: type) -> tuple[Any, ...]:
+    return tuple(member for base in cls.__mro__ for member in vars(base).values() if ismemberdescriptor(member))
 
 
 @lru_cache(maxsize=256)

@@ -375,6 +375,20 @@ def test_what_anthropic_told_before_a_stream_broke_off_is_an_estimate() -> None:
     assert (ended.usage, ended.usage_source) == (Usage(15, 9, cache_read_tokens=10), "reported")
 
 
+def test_the_output_of_a_message_that_broke_off_is_estimated() -> None:
+    joiner = ANTHROPIC_MESSAGES.joiner()
+    joiner.add({"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}})
+    for text in ("x" * 30, "y" * 31):
+        joiner.add({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+    response = joiner.response("abandoned")
+    assert response is not None
+    assert (response.usage, response.usage_source) == (Usage(5, 16), "estimated")
+    joiner.add({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 14}})
+    response = joiner.response()
+    assert response is not None
+    assert (response.usage, response.usage_source) == (Usage(5, 14), "reported")
+
+
 def test_anthropics_other_blocks_and_citations_are_kept() -> None:
     search: dict[str, Any] = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
     found: dict[str, Any] = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}

@@ -228,3 +228,24 @@ async def test_it_is_there_for_all_clients(any_api: Subject, spans: CapturedSpan
     any_api.instrument(middleware=[watching])
     await any_api.create(any_api.plain_client())
     assert len(watching.responses) == 1
+
+
+async def test_the_caller_gets_the_answer_that_it_changed(talking: Subject, spans: CapturedSpans) -> None:
+    async def redact(operation: LLMCall, call_next: CallNext) -> Any:
+        response = await call_next(operation)
+        return replace(response, message=replace(response.message, content="[redacted]"))
+
+    plain = await talking.create(talking.plain_client())
+    answer = await talking.create(talking.client(middleware=(redact,)))
+    assert type(answer) is type(plain)
+    assert talking.api.text(answer) == "[redacted]"
+    assert "[redacted]" in spans.attributes("llm.call")["gen_ai.completion"]
+    assert len(talking.server.requests) == 2
+
+
+async def test_wrapping_again_with_the_same_adds_nothing(any_api: Subject) -> None:
+    watching, further = Watching(), Watching()
+    once = any_api.client(middleware=(watching,))
+    assert any_api.client(once, middleware=(watching,)) is once
+    await any_api.create(any_api.client(once, middleware=(further, watching)))
+    assert (len(watching.calls), len(further.calls)) == (1, 1)

@@ -68,6 +68,25 @@ async def test_a_recorded_call_has_one_span(messages: Subject, spans: CapturedSp
     assert spans.outline() == ["llm.call"] * 3
 
 
+@pytest.mark.parametrize("told", ["text", "message"])
+async def test_a_call_inside_another_one_of_ours_has_one_span(
+    messages: Subject, spans: CapturedSpans, theirs: Theirs, told: str
+) -> None:
+    client = messages.plain_client(**theirs.option)
+
+    @lo.trace_llm(name="question")
+    async def question(prompt: str) -> Any:
+        answer = await messages.create(client)
+        return answer if told == "message" else "text"
+
+    await question("Hello")
+    assert theirs.names() == []
+    assert spans.outline() == ["question", "  llm.call"]
+    assert spans.attributes("llm.call")["gen_ai.usage.input_tokens"] == 11
+    await messages.create(client)
+    assert theirs.names() == [NATIVE]
+
+
 async def test_its_request_carries_our_traceparent(messages: Subject, spans: CapturedSpans, theirs: Theirs) -> None:
     await messages.create(messages.client(messages.plain_client(**theirs.option)))
     context = spans.span("llm.call").context

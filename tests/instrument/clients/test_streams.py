@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,22 @@ async def test_usage_is_asked_for_only_where_it_is_wanted(talking: Subject, span
     assert "stream_options" not in talking.server.last.json
 
 
+async def test_a_server_that_cannot_be_asked_for_usage(chat: Subject, spans: CapturedSpans) -> None:
+    def strict(request: Recorded) -> Answer:
+        refused = "stream_options" in request.json
+        return Answer(status=400, text="unrecognized argument: stream_options") if refused else Answer(usage=None)
+
+    chat.server.script = strict
+    for _ in range(2):
+        assert read(chat, await take(await chat.stream(chat.client()))) == TEXT
+    assert ["stream_options" in request.json for request in chat.server.requests] == [True, False, False]
+    assert spans.outline() == ["llm.call"] * 2
+    seen = [dict(span.attributes or {}) for span in spans.spans()]
+    assert [(one["llm.outcome"], one["llm.usage.source"]) for one in seen] == [("completed", "missing")] * 2
+    with pytest.raises(Exception, match="stream_options"):
+        await chat.stream(chat.client(), stream_options={"include_usage": True})
+
+
 async def test_options_in_the_extra_body(chat: Subject, spans: CapturedSpans) -> None:
     client = chat.client()
     await take(await chat.stream(client, extra_body={"stream_options": {"include_usage": False}, "seed": 5}))
@@ -119,13 +136,32 @@ PIECES = 5
 
 async def test_a_loop_that_is_left(talking: Subject, spans: CapturedSpans) -> None:
     stream = await talking.stream(talking.client())
+    response = stream.response
     chunks = await take(stream, PIECES)
-    for _ in range(5):  # An event loop closes async generators in its own time.
-        await asyncio.sleep(0)
+    await settle_generators()
+    assert spans.spans() == []  # Whoever has the stream can read on.
+    read_until = time.time_ns()
+    del stream
     seen = partial(talking, spans, "abandoned")
     assert TEXT.startswith(seen["gen_ai.completion"])
     assert seen["gen_ai.completion"] == read(talking, chunks) != ""
-    await settled(stream.close())
+    assert (spans.span("llm.call").end_time or 0) < read_until
+    await settled(response.aclose() if talking.asynchronous else response.close())
+
+
+async def settle_generators() -> None:
+    """Waits for an event loop to close async generators, in its own time."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_stream_that_is_open_when_tracing_ends(talking: Subject, tmp_path: Path) -> None:
+    with lo.configure(exporters="local", database=tmp_path / "spans.db", metrics="none") as telemetry:
+        stream = await talking.stream(talking.client())
+        chunks = await take(stream, PIECES)
+    assert telemetry.stats().exported == 1
+    assert len([*chunks, *await take(stream)]) > PIECES
+    assert telemetry.stats().exported == 1
 
 
 async def test_reading_on_after_a_loop_that_was_left(talking: Subject, spans: CapturedSpans) -> None:
@@ -134,6 +170,9 @@ async def test_reading_on_after_a_loop_that_was_left(talking: Subject, spans: Ca
     assert read(talking, chunks) == TEXT
     assert chunks == await take(await talking.stream(talking.plain_client()))
     assert len(spans.spans()) == 1
+    seen = spans.attributes("llm.call")
+    assert (seen["llm.outcome"], seen["llm.usage.source"]) == ("completed", "reported")
+    assert seen["gen_ai.completion"] == TEXT
 
 
 async def test_chunks_taken_one_by_one(talking: Subject, spans: CapturedSpans) -> None:

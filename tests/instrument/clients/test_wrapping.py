@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partialmethod
 from typing import Any
 
 import openai
@@ -135,6 +136,22 @@ async def test_all_clients_are_covered(any_api: Subject, spans: CapturedSpans) -
     assert len(spans.spans()) == 2
 
 
+async def test_uninstrumenting_ends_the_recording_also_under_the_patch_of_another(
+    any_api: Subject, spans: CapturedSpans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_api.instrument()
+    base = any_api.api.sdk._base_client
+    for owner in (base.SyncAPIClient, base.AsyncAPIClient):
+        monkeypatch.setattr(owner, "request", partialmethod(owner.request))
+    uninstrument()
+    await any_api.create(any_api.plain_client())
+    assert spans.spans() == []
+    any_api.instrument()
+    await any_api.create(any_api.plain_client())
+    assert spans.outline() == ["llm.call"]
+    uninstrument()
+
+
 async def test_uninstrumenting_puts_everything_back(any_api: Subject) -> None:
     base = any_api.api.sdk._base_client
     classes: tuple[Any, ...] = (base.BaseClient, base.SyncAPIClient, base.AsyncAPIClient)
@@ -191,6 +208,14 @@ async def test_provider_and_system_of_a_model_behind_a_proxy(chat: Subject, span
     await chat.create(chat.client(), model="gemini/gemini-2.0-flash")
     seen = spans.attributes("llm.call")
     assert (seen["gen_ai.system"], seen["gen_ai.provider.name"]) == ("google", "gcp.gemini")
+
+
+async def test_the_users_name_of_the_provider_names_the_system(chat: Subject, spans: CapturedSpans) -> None:
+    for name in ("aws.bedrock", "ollama", "my-gateway"):
+        await chat.create(chat.client(provider_name=name))
+    seen = [dict(span.attributes or {}) for span in spans.spans()]
+    assert [one["gen_ai.provider.name"] for one in seen] == ["aws.bedrock", "ollama", "my-gateway"]
+    assert [one["gen_ai.system"] for one in seen] == ["bedrock", "ollama", "my-gateway"]
 
 
 async def test_structured_answers(talking: Subject, spans: CapturedSpans) -> None:

@@ -103,6 +103,28 @@ class Scenarios:
 
         question(MESSAGES)
 
+    def their_langchain_handler_around_an_instrumented_client(self) -> None:
+        model = self._langchain_model()
+        handler = import_module("langfuse.langchain").CallbackHandler()
+        instrument_openai()
+        try:
+            model.invoke("Hello", config={"callbacks": [handler]})
+        finally:
+            uninstrument("openai")
+
+    def their_langchain_handler_before_ours(self) -> None:
+        handler = import_module("langfuse.langchain").CallbackHandler()
+        ours = import_module("looopy_otel.instrument.langchain.handler").LangChainHandler()
+        self._langchain_model().invoke("Hello", config={"callbacks": [handler, ours]})
+
+    def their_langchain_handler_after_ours(self) -> None:
+        handler = import_module("langfuse.langchain").CallbackHandler()
+        ours = import_module("looopy_otel.instrument.langchain.handler").LangChainHandler()
+        self._langchain_model().invoke("Hello", config={"callbacks": [ours, handler]})
+
+    def _langchain_model(self) -> Any:
+        return import_module("langchain_openai").ChatOpenAI(model="gpt-4o", **self._options)
+
     def observed_around_ours(self) -> None:
         @observe()
         def handle() -> str:

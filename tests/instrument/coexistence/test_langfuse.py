@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("langfuse")
 pytest.importorskip("openai")
+pytest.importorskip("langchain_openai")
 
 ROOT = Path(__file__).parents[3]
 OURS = "llm.call: ours, generation (18 tokens)"
@@ -26,6 +27,9 @@ SAME_PROJECT = {
     "drop_in_on_an_instrumented_client": [f"{OURS} (root)"],
     "our_call_around_the_drop_in": [f"{OURS} (root)"],
     "our_decorator_around_the_drop_in": ["question: ours, span (root)", f"  {THEIRS}"],
+    "their_langchain_handler_around_an_instrumented_client": ["ChatOpenAI: theirs, span (root)", f"  {OURS}"],
+    "their_langchain_handler_before_ours": ["ChatOpenAI: theirs, span (root)", f"  {OURS}"],
+    "their_langchain_handler_after_ours": [f"{OURS} (root)", "  ChatOpenAI: theirs, span"],
     "observed_around_ours": ["handle: theirs, span (root)", f"  {OURS}"],
     "observed_as_generation_around_ours": ["handle: theirs, generation (root)", f"  {OURS}"],
     "observed_inside_ours": ["ours: ours, span (root)", "  inside: theirs, span", f"    {OURS}"],

@@ -9,11 +9,13 @@ import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 import looopy_otel as lo
 from looopy_otel.core import hooks
@@ -192,3 +194,35 @@ def assert_parts(outer: Span, parts: list[Span]) -> None:
         assert part.attributes["session.id"] == "s"
         assert "langfuse.internal.is_app_root" not in part.attributes
     assert outer.attributes["langfuse.internal.is_app_root"] is True
+
+
+def test_no_argument_has_a_name_that_is_taken() -> None:
+    def named(**facts: int) -> dict[str, int]:
+        return facts
+
+    function: Any = propagated(named)
+    assert function(self=1, args=2, kwargs=3) == {"self": 1, "args": 2, "kwargs": 3}
+
+
+async def test_an_object_whose_call_is_async_runs_under_the_current_span(captured: CapturedSpans) -> None:
+    with lo.span("outer"):
+        functions = [propagated(work.Asynchronous()), propagated(partial(work.Asynchronous(), "part"))]
+        functions.append(pickle.loads(pickle.dumps(functions[0])))
+    assert [await function() for function in functions] == ["whole", "part", "whole"]
+    assert captured.outline() == ["outer", "  whole", "  part", "  whole"]
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize("parent", ["remote", "foreign", "ours"])
+def test_a_root_stays_one_where_its_parent_is_not_ours(captured: CapturedSpans, parent: str, *, pickled: bool) -> None:
+    places: dict[str, AbstractContextManager[Any]] = {
+        "remote": lo.continue_trace({"traceparent": f"00-{7:032x}-{7:016x}-01"}),
+        "foreign": TracerProvider().get_tracer("web").start_as_current_span("GET /"),
+        "ours": lo.span("outer"),
+    }
+    with places[parent]:
+        function = propagated(work.record)
+        if pickled:
+            function = pickle.loads(pickle.dumps(function))
+    function("work")
+    assert ("langfuse.internal.as_root" in captured.attributes("work")) == (parent != "ours")

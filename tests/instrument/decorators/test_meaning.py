@@ -363,3 +363,19 @@ def test_a_huge_argument_leaves_room_for_the_others(captured: CapturedSpans) -> 
     assert len(given) < 600_000
     assert '"name":"orders"' in given
     assert "<cut: 10000000 characters in all>" in given
+
+
+@pytest.mark.parametrize("decorator", [trace_agent, trace_tool, trace_llm, trace_span])
+def test_an_exception_that_counts_as_false_is_a_failure(decorator: Any, captured: CapturedSpans) -> None:
+    class NoDetails(Exception):
+        def __bool__(self) -> bool:
+            raise ValueError("ambiguous")
+
+    @decorator
+    def fail() -> None:
+        raise NoDetails("failed")
+
+    with pytest.raises(NoDetails):
+        fail()
+    (span,) = captured.spans()
+    assert str((span.attributes or {})["error.type"]).endswith("NoDetails")

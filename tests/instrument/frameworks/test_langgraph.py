@@ -24,11 +24,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 import looopy_otel as lo
-from looopy_otel.core.hooks import innermost
+from looopy_otel.core.hooks import NO_RECORDER, innermost
+from looopy_otel.core.types import ToolCall
 from looopy_otel.instrument.langchain.handler import LangChainHandler, instrument_langchain
 from looopy_otel.instrument.langchain.recording import RUNS
+from looopy_otel.instrument.langchain.runs import Agent, Turn
 from looopy_otel.instrument.openai import instrument_openai
 from looopy_otel.instrument.patching import uninstrument
+from looopy_otel.instrument.place import Place
 from looopy_otel.testing import CapturedSpans
 from tests.instrument.frameworks.langgraph_agent import QUESTION, State, agent_at, calculate, model_at
 from tests.instrument.frameworks.scenario import TWO_TOOLS, decoded, named, told
@@ -401,3 +404,24 @@ def test_a_strange_answer_does_not_break_the_run(
 
     assert result["messages"][-1].content == "It is 42."
     assert swallowed_faults
+
+
+def test_a_node_that_asks_a_wrapped_client_is_a_turn(captured: CapturedSpans) -> None:
+    asked = lo.wrap(lambda: "Hi!", request=lambda: {"model": "gpt-4o", "messages": []}, response=lambda text: text)
+    builder: Any = StateGraph(State)
+
+    def think(_: State) -> Any:
+        return {"messages": [("ai", asked())]}
+
+    builder.add_node("think", think)
+    builder.add_edge(START, "think")
+    builder.add_edge("think", END)
+    builder.compile(name="raw").invoke(QUESTION, config())
+    assert captured.outline() == ["agent.execute", "  agent.iteration", "    llm.call"]
+
+
+def test_whose_call_a_tool_answers_where_langchain_does_not_say() -> None:
+    agent = Agent("a", NO_RECORDER)
+    calls = [ToolCall(name, "add", f'{{"x": {x}}}') for name, x in (("1", 1), ("2", 2), ("3", 2))]
+    agent.turns.append(Turn(NO_RECORDER, Place(), open_calls={call.id: call for call in calls}))
+    assert [agent.claim("add", {"x": x, "state": "injected"}) for x in (2, 1, 2, 2)] == ["2", "1", "3", None]

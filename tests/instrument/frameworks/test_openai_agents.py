@@ -336,3 +336,41 @@ def test_nothing_is_sent_to_openai_until_it_is_undone() -> None:
 
     assert default_processor() in processors()
     assert not any(isinstance(one, OpenAIAgentsProcessor) for one in processors())
+
+
+@pytest.mark.parametrize("beneath", [False, True], ids=["alone", "instrumented"])
+async def test_usage_that_the_sdk_does_not_know(beneath: bool, captured: CapturedSpans, server: ModelServer) -> None:
+    """The SDK asks a compatible server for no usage of a stream, and says zero."""
+    server.script = Answer(usage=(1000, 500))
+    if beneath:
+        instrument_openai()
+    try:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client:
+            model = OpenAIChatCompletionsModel(model="gpt-4o", openai_client=client)
+            await stream_to_the_end(Agent(name="a", model=model))
+    finally:
+        uninstrument("openai")
+    call = told(captured.span("llm.call"))
+    assert call.get("gen_ai.usage.input_tokens") == (1000 if beneath else None)
+    assert call["llm.usage.source"] == ("reported" if beneath else "missing")
+    assert call.get("gen_ai.usage.cost") == (0.0075 if beneath else None)
+
+
+async def test_a_stream_that_is_cut_off(captured: CapturedSpans, server: ModelServer) -> None:
+    server.script = Answer(text="hello there my friend", end_after=3)
+    instrument_openai()
+    try:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client:
+            model = OpenAIChatCompletionsModel(model="gpt-4o", openai_client=client)
+            await stream_to_the_end(Agent(name="a", model=model))
+    finally:
+        uninstrument("openai")
+    call = told(captured.span("llm.call"))
+    assert call["llm.outcome"] == "truncated"
+    assert "llm.finish_reason" not in call
+
+
+async def test_a_trace_has_one_session_and_a_name(model: Any, captured: CapturedSpans) -> None:
+    await Runner.run(calculator(model), "What is 6*7?", run_config=RunConfig(workflow_name="greeting"))
+    assert len({told(span)["session.id"] for span in captured.spans()}) == 1
+    assert {told(span)["langfuse.trace.name"] for span in captured.spans()} == {"greeting"}

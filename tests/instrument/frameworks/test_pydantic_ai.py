@@ -18,6 +18,7 @@ import openai
 from pydantic import BaseModel
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.exceptions import ModelRetry, UsageLimitExceeded
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.usage import UsageLimits
@@ -336,3 +337,35 @@ async def test_a_fault_of_ours_does_not_break_the_run(
 
     assert result.output == "It is 42."
     assert swallowed_faults
+
+
+@pytest.mark.parametrize("beneath", [False, True], ids=["alone", "instrumented"])
+async def test_a_stream_that_is_cut_off(beneath: bool, captured: CapturedSpans, server: ModelServer) -> None:
+    """Pydantic AI says of it that it ended well."""
+    server.script = Answer(text="hello there my friend", end_after=3)
+    if beneath:
+        instrument_openai()
+    try:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client:
+            model = OpenAIChatModel("gpt-4o", provider=OpenAIProvider(openai_client=client))
+            await stream(Agent(model, capabilities=[PydanticAITracing()]))
+    finally:
+        uninstrument("openai")
+    call = told(captured.span("llm.call"))
+    assert call["llm.outcome"] == "truncated"
+    assert "llm.finish_reason" not in call
+
+
+@pytest.mark.parametrize("way", [run, stream])
+async def test_each_model_that_is_tried_is_a_call(way: Any, captured: CapturedSpans, server: ModelServer) -> None:
+    def answer(request: Any) -> Answer:
+        return Answer(status=500) if request.json["model"] == "down" else Answer(usage=(11, 7))
+
+    server.script = answer
+    async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="k", max_retries=0) as client:
+        provider = OpenAIProvider(openai_client=client)
+        models = [OpenAIChatModel(name, provider=provider) for name in ("down", "gpt-4o")]
+        await way(Agent(FallbackModel(*models), capabilities=[PydanticAITracing()]))
+    calls = [told(span) for span in named(captured, "llm.call")]
+    assert [call["gen_ai.request.model"] for call in calls] == ["down", "gpt-4o"]
+    assert [call["llm.outcome"] for call in calls] == ["error", "completed"]

@@ -262,6 +262,24 @@ def test_the_router_makes_one_call(server: ModelServer, way: str) -> None:
     assert captured.outline() == ["llm.call"]
 
 
+@pytest.mark.usefixtures("instrumented")
+def test_instrumenting_again_replaces_the_options(server: ModelServer) -> None:
+    instrument_litellm(provider_name="ollama")
+    with capture_spans() as spans:
+        sdk.completion(**arguments(server))
+    seen = spans.attributes("llm.call")
+    assert (seen["gen_ai.provider.name"], seen["gen_ai.system"]) == ("ollama", "ollama")
+
+
+def test_uninstrument_also_ends_it_for_who_has_imported_a_function(server: ModelServer) -> None:
+    instrument_litellm()
+    completion = sdk.completion
+    uninstrument()
+    with capture_spans() as spans:
+        completion(**arguments(server))
+    assert spans.spans() == []
+
+
 def test_uninstrument_puts_everything_back() -> None:
     before = sdk.completion
     instrument_litellm()
@@ -287,3 +305,12 @@ def test_wrapping_again_adds_nothing() -> None:
     once = wrap(sdk.completion)
     assert wrap(once) is once
     assert wrap(once, middleware=[Retry()]) is not once
+
+
+@pytest.mark.parametrize(("stream", "source"), [(False, "missing"), (True, "estimated")])
+def test_usage_that_the_server_did_not_tell(stream: bool, source: str) -> None:
+    with ModelServer(Answer(text="Hello you.", usage=None)) as running, capture_spans() as captured:
+        complete(wrap(sdk.completion), stream, **arguments(running))
+    call = captured.attributes("llm.call")
+    assert call["llm.usage.source"] == source
+    assert ("gen_ai.usage.cost" in call) == stream

@@ -69,18 +69,22 @@ def _about_money() -> list[Alert]:
             "0m",
             "critical",
             '{{ $labels.job }} spent ${{ $value | printf "%.2f" }} on LLM calls within an hour',
-            "The known cost of all calls of the last hour is above $10.",
+            "The known cost of all calls of the last hour is above $10. After a gap in scraping of more than an hour, "
+            "what a process has spent since its start counts as spent now: the alert may come once, and too early.",
             "Open the dashboard Cost and tokens, Who spends: which agent and model is it? Open its traces in Langfuse "
             "and look for loops. Stop it, or give its runs a Budget(max_cost_usd=…). If the traffic is wanted, raise "
             "this limit.",
         ),
         Alert(
             "LooopySpendJumped",
-            f"({last_hour} > 1)\n> 3 * {last_day} / 24",
+            f"({last_hour} > 1)\n> 3 * {last_day} / 24\n"
+            f"and count by ({SERVICE}, {ENVIRONMENT}) (last_over_time({COST}[1d] offset 1d))",
             "10m",
             "warning",
             '{{ $labels.job }} spends three times its usual: ${{ $value | printf "%.2f" }} within an hour',
-            "The cost of the last hour is above $1 and three times the mean hour of the last day.",
+            "The cost of the last hour is above $1 and three times the mean hour of the last day. A service that was "
+            "not measured on the day before has no usual yet. After a gap in scraping of more than an hour, what a "
+            "process has spent since its start counts as spent now.",
             "Compare today with yesterday in Cost and tokens: are there more runs (Agents), does a run cost more, is "
             "it another model version, or are fewer tokens cached? Each has its panel.",
         ),

@@ -32,8 +32,9 @@ def added(counter: str, window: str) -> str:
 
     ``increase()`` alone leaves out the value that a series is born with, so a process that lives for a second, or the
     first call of a model, would count for nothing; and it extrapolates, so cents come out wrong. Here a series is
-    compared with its last value before the window, or with zero where it had none. Only where a counter started over
-    within the window (a process that is scraped directly was restarted) is the growth estimated by ``increase()``.
+    compared with its last value before the window, or with zero where it had none. Each process has series of its own,
+    so none starts over. Only where a counter does (a collector's own, when that is restarted) is the growth estimated
+    by ``increase()``.
 
     Args:
         counter: A counter, or the ``_bucket``, ``_sum`` or ``_count`` of a histogram.

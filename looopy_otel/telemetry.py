@@ -235,6 +235,8 @@ class Telemetry:
     def flush(self, timeout: float = 5.0) -> FlushResult:
         """Sends what is waiting; never raises, never takes longer than `timeout`.
 
+        A client's stream whose loop was left counts as abandoned from here on.
+
         Args:
             timeout: Seconds, over all destinations together.
 
@@ -342,6 +344,7 @@ class _Pipeline:
         span.set_attributes(identity_attributes(current_identity(), self._settings.deployment, root=root))
 
     def flush(self, timeout: float) -> None:
+        leave_open_calls(self._observer, paused_only=True)
         self._processor.force_flush(_milliseconds(timeout))
 
     def shutdown(self, timeout: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from looopy_otel.core import hooks
 from looopy_otel.core.guard import guard
@@ -16,6 +17,10 @@ from looopy_otel.core.guard import guard
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A runner in the background of a shell ignores Ctrl-C, and so would what it starts; some tests are about it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no fault of the code under test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 STRIPPED_PREFIXES = ("LANGFUSE_", "OTEL_", "LITELLM_", "LOOOPY_OTEL_")
 STRIPPED_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})

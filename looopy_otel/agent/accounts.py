@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 from looopy_otel.agent.ledger import Ledger
 
@@ -19,16 +18,16 @@ class Accounts:
     Args:
         make: Makes a ledger.
         most: How many are kept; beyond it, the one that was not asked for longest is forgotten.
+        warn: True logs once that one was forgotten; runs are over some time.
     """
 
-    def __init__(self, make: Callable[[], Ledger], most: int) -> None:
+    def __init__(self, make: Callable[[], Ledger], most: int, *, warn: bool) -> None:
         self._make = make
         self._most = most
         # A finaliser may run in the middle of any of these, and count a call.
         self._lock = threading.RLock()
         self._by_key: OrderedDict[str | None, Ledger] = OrderedDict()
-        self._by_run: WeakKeyDictionary[Ledger, Ledger] = WeakKeyDictionary()
-        self._warned = False
+        self._warns = warn
 
     def of(self, key: str | None) -> Ledger:
         """The account of a key; None is a key too: that of all calls that belong to nobody."""
@@ -42,28 +41,17 @@ class Accounts:
                 self._warn()
             return account
 
-    def of_run(self, run: Ledger | None, task_id: str | None) -> Ledger:
-        """The account of one run; where no loop runs, that of a task."""
-        if run is None:
-            return self.of(task_id)
-        with self._lock:
-            account = self._by_run.get(run)
-            if account is None:
-                account = self._by_run[run] = self._make()
-            return account
-
     def forget(self, key: str | None) -> None:
         """Forgets the account of a key, or all of them where there is none."""
         with self._lock:
             if key is None:
                 self._by_key.clear()
-                self._by_run.clear()
             else:
                 self._by_key.pop(key, None)
 
     def _warn(self) -> None:
-        if not self._warned:
-            self._warned = True
+        if self._warns:
+            self._warns = False
             logger.warning(
                 "a Budget counts more than %d sessions or agents: those that were quiet longest begin anew", self._most
             )

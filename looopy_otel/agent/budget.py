@@ -32,9 +32,10 @@ class Budget:
     In a loop's ``middleware`` it counts the calls of the loop's runs, sub-agents included, and also stops these. Calls
     that a tool makes on a provider by itself are not the loop's: they count only in a `Budget` of that provider. In a
     provider's ``middleware``, or in that of a wrapped client (``lo.wrap(client, middleware=[budget])``), it counts the
-    calls made there, whether or not there is a loop around them. Of a call that fails or is left, it counts the usage
-    that was told until then; many endpoints tell it at a stream's end only. The calls that spent the means are
-    finished, never cut off; of several at once, all that began before the means were spent.
+    calls made there, whether or not there is a loop around them; those of sub-agents belong to the outermost run, and
+    a resumed task goes on with its account (`forget` begins a new one). Of a call that fails or is left, it counts
+    the usage that was told until then; many endpoints tell it at a stream's end only. The calls that spent the
+    means are finished, never cut off; of several at once, all that began before the means were spent.
 
     What a call cost is what the provider reported, else what it costs by the user's prices (``configure(prices=…)`` or
     ``LOOOPY_OTEL_PRICES``), else by the price table; the service tier counts.
@@ -82,7 +83,7 @@ class Budget:
             raise ConfigurationError(f"Budget: scope={scope!r} must be one of {', '.join(get_args(BudgetScope))}")
         self._on_unknown_cost = on_unknown_cost
         self._scope: BudgetScope = scope
-        self._accounts = Accounts(self._new_ledger, MOST_ACCOUNTS)
+        self._accounts = Accounts(self._new_ledger, MOST_ACCOUNTS, warn=scope != "run")
         self._warned: WeakKeyDictionary[Ledger, bool] = WeakKeyDictionary()
 
     async def __call__(self, operation: Any, call_next: CallNext, /) -> Any:
@@ -91,14 +92,14 @@ class Budget:
         if isinstance(operation, AgentRun) and run is not None:
             self._join(run, operation.identity)
         elif isinstance(operation, LLMCall) and not (run is not None and run.limited_by(self)):
-            return await self._counted(operation, call_next, self._account(run, operation.identity))
+            return await self._counted(operation, call_next, self._account(operation.identity))
         return await call_next(operation)
 
     def forget(self, key: str | None = None) -> None:
         """Starts counting anew, for the calls that come from now on.
 
         Args:
-            key: The session's or the agent's id; None forgets everything.
+            key: The session's or the agent's id, or the run's task id; None forgets everything.
         """
         self._accounts.forget(key)
 
@@ -106,7 +107,7 @@ class Budget:
         if self._scope == "run":
             run.limits.append(self)
         else:
-            run.add_to(self._account(None, identity))
+            run.add_to(self._account(identity))
 
     def check(self, ledger: Ledger, kind: CallKind) -> None:
         """Refuses one more call of that kind.
@@ -190,14 +191,14 @@ class Budget:
     def _whose(self) -> str:
         return "" if self._scope == "run" else f" of this {self._scope}"
 
-    def _account(self, run: Ledger | None, identity: Identity) -> Ledger:
+    def _account(self, identity: Identity) -> Ledger:
         match self._scope:
             case "session":
                 return self._accounts.of(identity.effective_session_id)
             case "agent":
                 return self._accounts.of(identity.agent_id)
             case "run":
-                return self._accounts.of_run(run, identity.root_task_id or identity.task_id)
+                return self._accounts.of(identity.root_task_id or identity.task_id)
 
     def _new_ledger(self) -> Ledger:
         ledger = Ledger()

@@ -92,9 +92,9 @@ class Ledger:
             Ledger._entering = True
             try:
                 while self._entries:
-                    entered, *entry = self._entries.popleft()
-                    for ledger in list(entered._upwards()):
-                        ledger._enter(*entry)
+                    lowest, *_ = entry = self._entries.popleft()
+                    for ledger in list(lowest._upwards()):
+                        ledger._enter(*entry[1:])
             finally:
                 Ledger._entering = False
 

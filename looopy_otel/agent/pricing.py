@@ -41,6 +41,12 @@ def _says_its_cost(response: LLMResponse) -> bool:
 
 
 def _look_up(operation: LLMCall, response: LLMResponse) -> Decimal | None:
+    """Each try has its own price: a long prompt is dearer, two short ones are not."""
+    costs = [_cost_of(operation, answer) for answer in response.tries or (response,)]
+    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+
+
+def _cost_of(operation: LLMCall, response: LLMResponse) -> Decimal | None:
     from looopy_otel.pricing.cost import cost_of, text_parameter
     from looopy_otel.pricing.in_force import prices_in_force
 

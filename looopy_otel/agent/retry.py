@@ -13,6 +13,7 @@ from importlib import import_module
 from operator import add
 from typing import Any, Final, TypeAlias, cast
 
+from looopy_otel.agent.pricing import price_of
 from looopy_otel.core.delivery import Delivery, current_delivery, watch_delivery
 from looopy_otel.core.errors import ConfigurationError, MissingExtraError
 from looopy_otel.core.hooks import Recorder, announce, innermost
@@ -88,9 +89,14 @@ class Retry:
         try:
             response = _with_all(await self._tries(operation, call_next, delivery), delivery.answers[:-1])
         except BaseException as error:
-            call.record(usage=_usage_of(delivery.answers))
-            if around is None:
-                call.end(error=error)
+            cost = None
+            try:
+                if isinstance(error, Exception):
+                    cost = await _cost_told(operation, delivery.answers)
+            finally:
+                call.record(usage=_usage_of(delivery.answers), cost=cost)
+                if around is None:
+                    call.end(error=error)
             raise
         finally:
             watch_delivery(before)
@@ -168,18 +174,31 @@ def _usage_of(answers: Sequence[LLMResponse]) -> Usage | None:
 
 def _with_all(response: Any, refused: Sequence[LLMResponse]) -> Any:
     """A response with what the tries before it used as well: they were answered, and then refused by a middleware."""
-    if not isinstance(response, LLMResponse) or _usage_of(refused) is None:
+    if not isinstance(response, LLMResponse) or not refused:
         return response
     answers = (*refused, response)
-    costs = [answer.cost for answer in answers]
-    cost = None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+    usage, cost = _usage_of(answers), _total([answer.cost for answer in answers])
     return replace(
         response,
-        usage=_usage_of(answers),
-        usage_source="reported",
+        usage=usage,
+        usage_source="missing" if usage is None else "reported",
         cost=cost,
         cost_source="unknown" if cost is None else "provider",
+        tries=answers,
     )
+
+
+async def _cost_told(operation: LLMCall, refused: Sequence[LLMResponse]) -> Decimal | None:
+    """USD of tries that were all refused; None where nobody knows, or where the usage of all together tells it too."""
+    cost = _total([await price_of(operation, answer) for answer in refused]) if refused else None
+    if cost is None or any(answer.cost is not None for answer in refused):
+        return cost
+    together = replace(refused[-1], usage=_usage_of(refused))
+    return None if cost == await price_of(operation, together) else cost
+
+
+def _total(costs: Sequence[Decimal | None]) -> Decimal | None:
+    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from looopy_otel.agent.tools import TOOL_GRACE, execute_tool
 from looopy_otel.core.hooks import announce
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.operation import ToolRun
+from looopy_otel.core.semconv import ERROR_TYPE_UNKNOWN_TOOL
 from looopy_otel.core.types import Message, ToolCall, ToolResult
 
 _logger = logging.getLogger("looopy_otel.agent.tools")
@@ -102,7 +103,7 @@ async def _execute(scope: RunScope, call: ToolCall) -> ToolResult:
     if result is not None:
         return result
     names = ", ".join(offered.owners) or "none"
-    return ToolResult(f"Error: there is no tool {call.name!r}; the tools are: {names}", "unknown_tool")
+    return ToolResult(f"Error: there is no tool {call.name!r}; the tools are: {names}", ERROR_TYPE_UNKNOWN_TOOL)
 
 
 def _context(scope: RunScope, call: ToolCall, timeout: float | None) -> ToolContext:

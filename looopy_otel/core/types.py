@@ -106,6 +106,8 @@ class LLMResponse:
         others: The messages of further choices, where several were asked for.
         service_tier: The tier that served the call (``default``, ``flex``, ``priority``, ``batch``, …), which its price
             depends on; None where the provider does not tell.
+        tries: All answers to the call, this one the last, where a middleware refused those before it: each has a price
+            of its own. `usage` is that of all, and so is `cost` where each told its own.
         native: The SDK's own response object, where a wrapped client answered; a middleware that makes a response of
             its own leaves it None.
     """
@@ -126,6 +128,7 @@ class LLMResponse:
     provider_name: str | None = None
     others: tuple[Message, ...] = ()
     service_tier: str | None = None
+    tries: tuple[LLMResponse, ...] = field(default=(), repr=False, compare=False)
     native: Any = field(default=None, repr=False, compare=False)
 
     @property

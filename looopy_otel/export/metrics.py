@@ -27,6 +27,7 @@ from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.semconv import SERVICE_INSTANCE_ID
 from looopy_otel.core.settings import CustomMetrics, MetricsDestination, OTLPMetrics, PrometheusMetrics, Settings
+from looopy_otel.core.text import valid_text
 from looopy_otel.export.deadline import remaining, run_until
 from looopy_otel.export.otlp_metrics import OTLPMetricReader
 from looopy_otel.export.prometheus import PullEndpoint
@@ -88,7 +89,8 @@ class Metering:
     """Measures finished operations, and has the readers deliver.
 
     The provider is made at the first measurement, together with the thread that pushes; right away only where somebody
-    may ask before. A forked child counts from zero, as an instance of its own, for those that are pushed to.
+    may ask before. A forked child counts from zero, as an instance of its own, for those that are pushed to. A
+    ``service.instance.id`` that the user gave is the first part of each instance's id.
 
     Args:
         settings: The settings.
@@ -105,7 +107,8 @@ class Metering:
         instruments: Callable[[Meter], Instruments],
     ) -> None:
         self._settings = settings
-        self._resource = resource
+        self._given_id = settings.resource_attributes.get(SERVICE_INSTANCE_ID)
+        self._resource = resource if self._given_id is None else self._as_an_instance(resource)
         self._endpoint = endpoint
         self._instruments = instruments
         self._readers = tuple(one.reader for one in settings.metrics if isinstance(one, CustomMetrics))
@@ -122,7 +125,13 @@ class Metering:
         self._built = None
         self._endpoint = None
         self._readers = ()
-        self._resource = self._resource.merge(Resource({SERVICE_INSTANCE_ID: str(uuid4())}))
+        self._resource = self._as_an_instance(self._resource)
+
+    def _as_an_instance(self, resource: Resource) -> Resource:
+        """The resource with an id of its own: two that count under one id overwrite each other's totals."""
+        unique = str(uuid4())
+        instance = unique if self._given_id is None else f"{valid_text(self._given_id)}-{unique[:8]}"
+        return resource.merge(Resource({SERVICE_INSTANCE_ID: instance}))
 
     def record(self, draft: Draft, span_context: SpanContext | None) -> None:
         """Measures one finished operation, redacted and priced, in the light of its span; after `close` nothing."""
@@ -170,7 +179,8 @@ class Metering:
         with self._lock:
             if self._built is None and not self._closed:
                 pushers = [OTLPMetricReader(one) for one in self._pushed]
-                offered = [] if self._endpoint is None else [self._endpoint.reader()]
+                instance = str(self._resource.attributes[SERVICE_INSTANCE_ID])
+                offered = [] if self._endpoint is None else [self._endpoint.reader(instance)]
                 provider = MeterProvider(
                     metric_readers=[*pushers, *offered, *self._readers],
                     resource=self._resource,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, cast
@@ -16,12 +16,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from looopy_otel.core.errors import ConfigurationError, MissingExtraError
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
+from looopy_otel.core.semconv import SERVICE_INSTANCE_ID
 from looopy_otel.core.settings import PrometheusMetrics
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from opentelemetry.sdk.metrics.export import MetricReader
+    from prometheus_client import CollectorRegistry, Metric
 
 _BACKLOG = 16
 _REQUEST_SECONDS = 10.0
@@ -53,8 +55,12 @@ class PullEndpoint:
         _open[settings] = self
         reset_after_fork(self._leave)
 
-    def reader(self) -> MetricReader:
-        """Makes the reader of a MeterProvider, and starts to answer with what it reads."""
+    def reader(self, instance: str) -> MetricReader:
+        """Makes the reader of a MeterProvider, and starts to answer with what it reads.
+
+        Args:
+            instance: The process's ``service.instance.id``, a label of every sample.
+        """
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import make_wsgi_app  # pyright: ignore[reportUnknownVariableType]
@@ -62,7 +68,9 @@ class PullEndpoint:
         registry = CollectorRegistry()
         # Labels that say the same on every metric only cost.
         reader = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
-        self._server = _Server(self._socket, _guarded(cast("_App", make_wsgi_app(registry))))
+        offered = CollectorRegistry()
+        offered.register(_OfProcess(registry, instance))
+        self._server = _Server(self._socket, _guarded(cast("_App", make_wsgi_app(offered))))
         serve = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="looopy-otel-prometheus", daemon=True
         )
@@ -80,6 +88,23 @@ class PullEndpoint:
         self._socket.close()
         if _open.get(self._settings) is self:
             del _open[self._settings]
+
+
+class _OfProcess:
+    """What a registry collects, as the series of one process.
+
+    Where a process that was restarted went on with the series of the one before, Prometheus would not count the value
+    that it begins with.
+    """
+
+    def __init__(self, registry: CollectorRegistry, instance: str) -> None:
+        self._registry = registry
+        self._label = {SERVICE_INSTANCE_ID.replace(".", "_"): instance}
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            family.samples = [sample._replace(labels={**sample.labels, **self._label}) for sample in family.samples]
+            yield family
 
 
 def _bound(settings: PrometheusMetrics) -> socket.socket:

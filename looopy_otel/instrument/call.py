@@ -159,7 +159,8 @@ class StreamRecord:
     """The stream of one call, in whatever way it ends; the first end counts.
 
     Leaving a loop over a stream is no end while somebody has the stream: it can be read on. It ends with its last
-    reference, at the latest when tracing is shut down. A span that so ends has the time when the stream was last read.
+    reference, at the latest when tracing is flushed or shut down. A span that so ends has the time when the stream was
+    last read.
 
     Args:
         recorder: The call's recorder, suspended.
@@ -188,6 +189,16 @@ class StreamRecord:
         self._ended = False
         self._remainder: Remainder | None = None
         self._last_read = time.perf_counter_ns()
+        self._paused_at: int | None = None
+
+    @property
+    def paused(self) -> bool:
+        """True where a loop over the stream was left and nothing has been read since."""
+        return not self.reading and self._paused_at == self._last_read
+
+    def pause(self) -> None:
+        """Says that a loop over the stream was left."""
+        self._paused_at = self._last_read
 
     @property
     def ended(self) -> bool:

@@ -97,6 +97,11 @@ class FunctionCall:
         if self._watched:
             closed(self)
 
+    @property
+    def paused(self) -> bool:
+        """False: whoever has a generator goes on with it or drops it."""
+        return False
+
     def leave(self) -> None:
         """Ends the call, whose consumer has left it."""
         self.failed(GeneratorExit())

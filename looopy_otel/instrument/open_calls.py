@@ -11,6 +11,11 @@ from looopy_otel.core.hooks import Observer, installed
 class OpenCall(Protocol):
     """A call that somebody may still read from."""
 
+    @property
+    def paused(self) -> bool:
+        """True where the loop over it was left, so that nobody reads from it now."""
+        ...
+
     def leave(self) -> None:
         """Ends the call as one that its consumer has left; nothing where it has ended."""
         ...
@@ -29,8 +34,13 @@ def closed(call: OpenCall) -> None:
     _open.pop(call, None)
 
 
-def leave_open_calls(observer: Observer) -> None:
-    """Ends the calls that were announced to an observer that is about to go, at the end of the interpreter at last."""
+def leave_open_calls(observer: Observer, *, paused_only: bool = False) -> None:
+    """Ends the calls that were announced to an observer.
+
+    Args:
+        observer: The observer, which is about to go, at the end of the interpreter at last.
+        paused_only: True ends only those that nobody reads from now.
+    """
     for call, told in list(_open.items()):
-        if told is observer:
+        if told is observer and (call.paused or not paused_only):
             call.leave()

@@ -130,8 +130,9 @@ def priced(draft: LLMDraft, prices: PriceList = NO_PRICES) -> LLMDraft:
         system=draft.system,
         usage=draft.usage,
         reported_cost=draft.reported_cost,
-        service_tier=draft.service_tier or text_parameter(draft.parameters, "service_tier"),
+        service_tier=draft.service_tier,
     )
+    asked_tier = text_parameter(draft.parameters, "service_tier")
     parts = draft.parts if draft.reported_cost is None and draft.parts else (whole,)
     costs = [
         cost_of(
@@ -141,7 +142,7 @@ def priced(draft: LLMDraft, prices: PriceList = NO_PRICES) -> LLMDraft:
             system=part.system,
             reported=part.reported_cost,
             at=datetime.fromtimestamp(draft.start_time / 1e9, UTC),
-            service_tier=part.service_tier,
+            service_tier=part.service_tier or asked_tier,
             speed=text_parameter(draft.parameters, "speed"),
             prices=prices,
         )

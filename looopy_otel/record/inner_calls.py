@@ -16,6 +16,22 @@ from looopy_otel.core.usage import Usage
 _TAKEN: Final = ("model", "finish_reason", "id", "request_id", "service_tier")
 
 
+def parts_of_tries(call: LLMCall, result: object) -> tuple[CallPart, ...]:
+    """The answers to a call of which some were refused, each as its price needs it; none for a call of one answer."""
+    return tuple(_part(call, answer) for answer in result.tries) if isinstance(result, LLMResponse) else ()
+
+
+def _part(call: LLMCall, response: LLMResponse) -> CallPart:
+    return CallPart(
+        request_model=call.model,
+        response_model=response.model,
+        system=response.system or call.system,
+        usage=response.usage,
+        reported_cost=response.cost,
+        service_tier=response.service_tier,
+    )
+
+
 class InnerCalls:
     """The calls inside one that is the generation, as they end; from any thread."""
 
@@ -60,14 +76,7 @@ class InnerCalls:
         if len(self._ended) < 2 or not isinstance(result, LLMResponse) or result.usage != self._usage():
             return ()
         return tuple(
-            CallPart(
-                request_model=call.model,
-                response_model=response.model,
-                system=response.system or call.system,
-                usage=response.usage,
-                reported_cost=response.cost,
-                service_tier=response.service_tier,
-            )
+            _part(call, response)
             for call, response in self._ended
             if response.usage is not None or response.cost is not None
         )

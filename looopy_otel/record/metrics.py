@@ -18,7 +18,7 @@ from looopy_otel.core.draft import AgentDraft, Draft, LLMDraft, ToolDraft
 from looopy_otel.core.types import Stats
 from looopy_otel.core.usage import Usage
 from looopy_otel.mapping.scalars import error_type
-from looopy_otel.record.metric_labels import LabelCap
+from looopy_otel.record.metric_labels import UNKNOWN, LabelCap
 from looopy_otel.record.metric_runs import ActiveRuns
 
 # https://github.com/open-telemetry/semantic-conventions/blob/v1.41.1/docs/gen-ai/gen-ai-metrics.md
@@ -195,8 +195,13 @@ class Measurements:
                 histogram.record(count, labels, context)
 
     def _record_tool(self, draft: ToolDraft, context: Context) -> None:
-        facts = {names.GEN_AI_TOOL_NAME: draft.tool_name, names.GEN_AI_TOOL_TYPE: draft.tool_type}
-        self._tool_seconds.record(_duration(draft), self._labels(draft, facts) | self._failure(draft), context)
+        labels = self._labels(draft, {names.GEN_AI_TOOL_TYPE: draft.tool_type}) | self._failure(draft)
+        if error_type(draft) == names.ERROR_TYPE_UNKNOWN_TOOL:
+            # The model made the name up: it may be any text, and must not use up the values of real tools.
+            labels[names.GEN_AI_TOOL_NAME] = UNKNOWN
+        else:
+            labels |= self._cap.labels({names.GEN_AI_TOOL_NAME: draft.tool_name})
+        self._tool_seconds.record(_duration(draft), labels, context)
 
     def _labels(self, draft: Draft, facts: Mapping[str, str | None]) -> dict[str, str]:
         common = {names.GEN_AI_AGENT_NAME: draft.identity.agent_id, names.DEPLOYMENT_ENVIRONMENT: self._environment}

@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from looopy_otel.core import hooks
 from looopy_otel.core.answer import answer_in
-from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.draft import CallPart, Draft, LLMDraft
 from looopy_otel.core.guard import guard
 from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, Step, ToolRun
 from looopy_otel.core.settings import Capture, Deployment, History
@@ -44,7 +44,7 @@ from looopy_otel.record.drafting import (
     messages_content,
     span_name,
 )
-from looopy_otel.record.inner_calls import InnerCalls
+from looopy_otel.record.inner_calls import InnerCalls, parts_of_tries
 from looopy_otel.record.langfuse_sdk import claimed_for_langfuse
 from looopy_otel.record.metric_draft import MEASURED, operation_without_content, result_without_content
 from looopy_otel.record.metric_runs import ActiveRuns
@@ -354,13 +354,18 @@ class SpanRecorder:
                 totals=self._tally.totals,
                 usage=self._told.usage,
                 run=self._run_above(),
-                parts=self._inside.parts(result) if self._told.usage is None else (),
+                parts=self._parts(result),
             ),
         )
         if draft.error is not None or (isinstance(draft, LLMDraft) and draft.outcome in ("error", "truncated")):
             # The description is content: the worker writes it after the gate.
             self._span.set_status(Status(StatusCode.ERROR))
         self._recording.hand_over(self._span.get_span_context(), draft)
+
+    def _parts(self, result: object) -> tuple[CallPart, ...]:
+        if self._told.usage is not None or not isinstance(self.operation, LLMCall):
+            return ()
+        return parts_of_tries(self.operation, result) or self._inside.parts(result)
 
     def _count(self, result: object) -> None:
         """Counts this operation where it is a part of: the turn, and the run; what a tool does by itself nowhere."""

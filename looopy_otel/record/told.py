@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from looopy_otel.core.guard import guard
+from looopy_otel.core.shapes.cost import is_believable
 from looopy_otel.core.types import LLMResponse, Message
 from looopy_otel.core.usage import Usage, usage_of
 
@@ -63,5 +64,5 @@ def _amount(cost: object) -> Decimal | None:
             amount = Decimal(str(cost))
         except InvalidOperation:
             raise ValueError(f"cost must be a number of USD, not {cost!r}") from None
-        return amount if amount.is_finite() and amount >= 0 else None
+        return amount if is_believable(amount) else None
     return None

@@ -155,8 +155,8 @@ from tests.agent.fakes import FakeProvider, Turn, agent
 
 class Telling(FakeProvider):
     async def call(self, **arguments):
-        print("hanging", flush=True)
         async for event in super().call(**arguments):
+            print("hanging", flush=True)  # It does after this one.
             yield event
 
 inner = agent(Telling([Turn("Half", hang=True)]), agent_id="inner")

@@ -48,6 +48,15 @@ def test_a_counter_that_starts_over_is_estimated(tmp_path: Path) -> None:
     try_rules(tmp_path, [test])
 
 
+def test_a_process_that_starts_again_is_a_series_of_its_own(tmp_path: Path) -> None:
+    series = [
+        {"series": 'spend{job="shop",service_instance_id="a"}', "values": "8x20 stale"},
+        {"series": 'spend{job="shop",service_instance_id="b"}', "values": "_x22 4x30"},
+    ]
+    spent = expect(total(added("spend", "1h"), "job"), "50m", {'{job="shop"}': 12.0})
+    try_rules(tmp_path, [{"interval": "1m", "input_series": series, "promql_expr_test": [spent]}])
+
+
 def test_steps_of_time_add_up_to_the_whole(tmp_path: Path) -> None:
     series = [
         {"series": 'spend{instance="a"}', "values": "_x7 3 4 4 9 9 12+0x20"},

@@ -85,6 +85,21 @@ CASES = {
         (1500, SHOP),
         silent=(600, 1440, 1450),
     ),
+    "a new service": Case(
+        "LooopySpendJumped",
+        {f"looopy_cost_usd_total{{{ANSWERED}}}": "0+0.0333x300"},
+        None,
+        silent=(60, 180, 299),
+    ),
+    "four times the usual of a service of short processes": Case(
+        "LooopySpendJumped",
+        {
+            'looopy_cost_usd_total{job="shop",instance="a"}': "14+0x300 stale",
+            'looopy_cost_usd_total{job="shop",instance="b"}': "_x1500 0+0.1x100",
+        },
+        (1600, SHOP),
+        silent=(1400, 1500),
+    ),
     "four times next to nothing": Case(
         "LooopySpendJumped",
         {f"looopy_cost_usd_total{{{ANSWERED}}}": "0+0.001x1440 1.44+0.01x100"},
@@ -239,6 +254,26 @@ def test_an_alert_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     }
     series = [{"series": f"looopy_cost_usd_total{{{CALL}}}", "values": "12.5+0x20"}]
     try_rules(tmp_path, [{"interval": "1m", "input_series": series, "alert_rule_test": [expected]}], [ALERTS])
+
+
+@pytest.mark.parametrize("name", ["LooopySpendHigh", "LooopySpendJumped"])
+def test_an_alert_of_money_says_what_a_gap_in_scraping_does(name: str) -> None:
+    assert "After a gap in scraping" in alert_of(name).description
+
+
+def test_what_was_spent_before_a_long_gap_counts_once_more_after_it(tmp_path: Path) -> None:
+    firing = 'ALERTS{alertname="LooopySpendHigh",alertstate="firing"}'
+    fired = 'ALERTS{alertname="LooopySpendHigh",alertstate="firing",severity="critical",job="shop"}'
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": 'looopy_cost_usd_total{job="shop"}', "values": "100x30 _x125 100x90"}],
+        "promql_expr_test": [
+            expect(firing, "100m", {}),
+            expect(firing, "160m", {fired: 1}),
+            expect(firing, "230m", {}),
+        ],
+    }
+    try_rules(tmp_path, [test], [ALERTS])
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)

@@ -67,9 +67,11 @@ def test_the_names_that_prometheus_sees(port: int) -> None:
     }
     parts = {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
     assert names(samples) == parts | others
+    (instance,) = {found for key in samples for found in re.findall(r'service_instance_id="([^"]+)"', key)}
+    assert [key for key in samples if "service_instance_id=" not in key] == []
     labels = (
         f'{{deployment_environment_name="test",gen_ai_agent_name="counter",gen_ai_operation_name="chat",'
-        f'gen_ai_provider_name="litellm",gen_ai_request_model="{MODEL}",gen_ai_response_model="{MODEL}"}}'
+        f'gen_ai_provider_name="litellm",gen_ai_request_model="{MODEL}",gen_ai_response_model="{MODEL}",service_instance_id="{instance}"}}'
     )
     assert samples[f"looopy_cost_usd_total{labels}"] == float(2 * COST)
 
@@ -91,6 +93,16 @@ def test_one_configuration_after_another_at_the_same_port(port: int) -> None:
         telemetry.flush()
         (cost,) = [value for key, value in scraped(port).items() if key.startswith("looopy_cost_usd_total")]
         assert cost == float(2 * COST)
+
+
+def test_each_process_has_series_of_its_own(port: int) -> None:
+    seen: list[str] = []
+    for _ in range(2):
+        with lo.configure(exporters="none", metrics="prometheus") as telemetry:
+            ask()
+            telemetry.flush()
+            seen += [key for key in scraped(port) if key.startswith("looopy_cost_usd_total")]
+    assert len(set(seen)) == 2
 
 
 def test_a_port_that_is_taken_is_named_and_leaves_the_configuration_in_place(port: int) -> None:

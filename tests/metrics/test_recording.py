@@ -266,6 +266,55 @@ def test_a_label_takes_few_values(sink: OTLPSink, monkeypatch: pytest.MonkeyPatc
     assert counts == {"model-0": 2, "model-1": 1, "model-2": 1, "other": 7}
 
 
+def test_tools_that_a_model_makes_up_are_one_and_push_no_real_one_out(
+    sink: OTLPSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOOPY_OTEL_METRIC_LABEL_VALUES", "3")
+    made_up = Reply(tool_calls=tuple((f"search-{number}", {}) for number in range(10)), cost=float(COST))
+    with lo.configure(exporters="none", metrics="otlp", otlp_endpoint=sink.url) as telemetry:
+        agent([made_up, asks_for_tool(), reply()]).run("Go!")
+        telemetry.flush()
+    counts = {one.labels[semconv.GEN_AI_TOOL_NAME]: one.count for one in points(sink, semconv.METRIC_TOOL_DURATION)}
+    assert counts == {"unknown": 10, "calculate": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Research Assistant", "Research Assistant"),
+        ("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0", None),
+        ("the customer John Smith wants a refund", "other"),
+        ("refund " + "x" * 64, "other"),
+        ("x" * 201, "other"),
+    ],
+)
+def test_a_label_is_a_name_and_no_text(sink: OTLPSink, pushed: lo.Telemetry, name: str, label: str | None) -> None:
+    with lo.tool_span(name) as call:
+        call.record(output="ok")
+    pushed.flush()
+    assert point(sink, semconv.METRIC_TOOL_DURATION).labels[semconv.GEN_AI_TOOL_NAME] == (label or name)
+
+
+def test_a_cost_that_nobody_believes_is_unknown(sink: OTLPSink, pushed: lo.Telemetry) -> None:
+    for cost in (1e308, 1e308, 1_000_001, 0.25):
+        with lo.llm_span(model="nobody-knows") as call:
+            call.record(output="ok", usage={"prompt_tokens": 1, "completion_tokens": 1}, cost=cost)
+    pushed.flush()
+    assert point(sink, semconv.METRIC_COST).value == 0.25
+    assert point(sink, semconv.METRIC_UNPRICED_CALLS).value == 3
+
+
+def test_two_that_are_given_one_instance_id_count_as_two(sink: OTLPSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-1")
+    for _ in range(2):
+        with lo.configure(exporters="otlp", metrics="otlp", otlp_endpoint=sink.url):
+            ask()
+    instances = {resource(request)[semconv.SERVICE_INSTANCE_ID] for request in sink.metric_requests}
+    assert len(instances) == 2
+    assert all(one.startswith("pod-1-") for one in instances)
+    assert {span.resource[semconv.SERVICE_INSTANCE_ID] for span in sink.spans} == {"pod-1"}
+
+
 def test_the_health_of_the_pipeline_is_among_the_metrics(sink: OTLPSink, pushed: lo.Telemetry) -> None:
     for _ in range(3):
         ask()

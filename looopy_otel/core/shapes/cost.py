@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal, InvalidOperation
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from looopy_otel.core.shapes.fields import get
 from looopy_otel.core.types import CostSource
 from looopy_otel.core.vendors import is_free
+
+DEAREST_CALL: Final = 1_000_000
+"""USD that one call costs at most; more is a mistake, whose sum would hide what all other calls cost."""
 
 
 class CostFields(TypedDict):
@@ -46,7 +48,7 @@ def reported_cost(reported: object, *, free: bool = False) -> Decimal | None:
             has no price for.
 
     Returns:
-        USD, or None when it is unknown.
+        USD, or None when it is unknown, or more than `DEAREST_CALL`.
     """
     if isinstance(reported, bool) or not isinstance(reported, str | int | float | Decimal):
         return None
@@ -54,6 +56,9 @@ def reported_cost(reported: object, *, free: bool = False) -> Decimal | None:
         cost = Decimal(str(reported).strip())
     except InvalidOperation:
         return None
-    if not cost.is_finite() or not math.isfinite(float(cost)) or cost < 0 or (cost == 0 and not free):
-        return None
-    return cost
+    return cost if is_believable(cost) and (cost > 0 or free) else None
+
+
+def is_believable(cost: Decimal) -> bool:
+    """True for what one call may cost: 0 to `DEAREST_CALL`."""
+    return cost.is_finite() and 0 <= cost <= DEAREST_CALL

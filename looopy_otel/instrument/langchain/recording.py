@@ -85,15 +85,20 @@ def start_chain(
         RUNS.add(_outermost_chain(run_id, name, inputs, identity))
     else:
         passage = RUNS.add(Run(run_id, "passage", outer, identity, agent))
-        passage.step_in(for_good=_is_streamed(inputs))
+        if not _is_batch():
+            passage.step_in(for_good=_is_streamed(inputs))
 
 
 def _outermost_chain(run_id: UUID, name: str, inputs: Any, identity: Identity) -> Run:
-    """A chain that is part of nothing: a step. While it is streamed it is not current in the one who reads it."""
+    """A chain that is part of nothing: a step.
+
+    While it is streamed it is not current in the one who reads it, and of several that are started at once, none is
+    current in the one who waits for them all.
+    """
     streamed = _is_streamed(inputs)
     step = Step(name=name, input=None if streamed else plain(inputs), identity=identity)
     run = Run(run_id, "step", None, identity, None, announce_under(None, step, current=False), step)
-    if not streamed:
+    if not streamed and not _is_batch():
         run.step_in()
     return run
 
@@ -108,13 +113,26 @@ def _is_graph() -> bool:
 
     Neither names nor tags nor metadata tell a graph from a chain in all versions.
     """
+    module, function = _caller()
+    return module.startswith("langgraph.pregel") and function in ("stream", "astream")
+
+
+def _is_batch() -> bool:
+    """True when LangChain starts the runs of a batch, one after the other in the caller's own context."""
+    module, function = _caller()
+    return module.startswith("langchain_core.runnables") and function == "batch"
+
+
+def _caller() -> tuple[str, str]:
+    """The module and the function that called LangChain's callback manager."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if not module.startswith(("looopy_otel.", "langchain_core.callbacks")):
-            return module.startswith("langgraph.pregel") and frame.f_code.co_name in ("stream", "astream")
+        # Before Python 3.12 a list comprehension has a frame of its own.
+        if not module.startswith(("looopy_otel.", "langchain_core.callbacks")) and frame.f_code.co_name != "<listcomp>":
+            return module, frame.f_code.co_name
         frame = frame.f_back
-    return False
+    return "", ""
 
 
 def _runs_tools(name: str, inputs: Any) -> bool:

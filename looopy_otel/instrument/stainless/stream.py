@@ -31,7 +31,7 @@ class RecordedChunks:
         self._hide_usage = hide_usage
 
     def __iter__(self) -> Iterator[Any]:
-        return self
+        return _Loop(self, self._record)
 
     def __next__(self) -> Any:
         while True:
@@ -61,7 +61,7 @@ class RecordedAsyncChunks:
         self._hide_usage = hide_usage
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self
+        return _AsyncLoop(self, self._record)
 
     async def __anext__(self) -> Any:
         while True:
@@ -80,6 +80,37 @@ class RecordedAsyncChunks:
                 self._record.reading = False
             if not (self._record.take(chunk).only_usage and self._hide_usage):
                 return chunk
+
+
+class _Loop:
+    """One loop over a stream, which holds this alone: leaving the loop is the end of this, and a pause of the stream.
+
+    The class of the stream has to stay the SDK's very own, so that is where nothing can be seen: in older versions a
+    subclass does not count as a ``Stream``.
+    """
+
+    def __init__(self, chunks: Any, record: StreamRecord) -> None:
+        self._chunks = chunks
+        self._record = record
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._chunks)
+
+    def __del__(self) -> None:
+        self._record.pause()
+
+
+class _AsyncLoop(_Loop):
+    """As `_Loop`, for async streams."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await anext(self._chunks)
 
 
 def recorded_stream(stream: Any, record: StreamRecord, *, hide_usage: bool) -> Any:

@@ -136,17 +136,39 @@ PIECES = 5
 
 async def test_a_loop_that_is_left(talking: Subject, spans: CapturedSpans) -> None:
     stream = await talking.stream(talking.client())
-    response = stream.response
     chunks = await take(stream, PIECES)
     await settle_generators()
-    assert spans.spans() == []  # Whoever has the stream can read on.
     read_until = time.time_ns()
-    del stream
     seen = partial(talking, spans, "abandoned")
     assert TEXT.startswith(seen["gen_ai.completion"])
     assert seen["gen_ai.completion"] == read(talking, chunks) != ""
     assert (spans.span("llm.call").end_time or 0) < read_until
+    await settled(stream.response.aclose() if talking.asynchronous else stream.response.close())
+
+
+async def test_a_loop_that_is_left_by_the_last_one_who_has_the_stream(talking: Subject, spans: CapturedSpans) -> None:
+    stream = await talking.stream(talking.client())
+    response = stream.response
+    await take(stream, PIECES)
+    del stream
+    await settle_generators()
+    partial(talking, spans, "abandoned")
     await settled(response.aclose() if talking.asynchronous else response.close())
+
+
+async def test_flushing_does_not_end_a_stream_that_is_read(talking: Subject, spans: CapturedSpans) -> None:
+    stream = await talking.stream(talking.client())
+    chunks: list[Any] = []
+    if talking.asynchronous:
+        async for chunk in stream:
+            chunks.append(chunk)
+            spans.telemetry.flush()
+    else:
+        for chunk in stream:
+            chunks.append(chunk)
+            spans.telemetry.flush()
+    assert read(talking, chunks) == TEXT
+    assert spans.attributes("llm.call")["llm.outcome"] == "completed"
 
 
 async def settle_generators() -> None:

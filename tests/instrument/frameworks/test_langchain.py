@@ -280,3 +280,10 @@ def test_with_metadata_capture_no_content_is_told(server: ModelServer) -> None:
         model_at(server.url).invoke("a secret", WITH_HANDLER)
 
     assert "a secret" not in str([told(span) for span in captured.spans()])
+
+
+def test_a_batch_of_several_chains_is_as_many_trees(server: ModelServer, captured: CapturedSpans) -> None:
+    chain = ChatPromptTemplate.from_messages([("user", "{q}")]) | model_at(server.url)
+    chain.batch([{"q": "Hello!"}, {"q": "Good day!"}, {"q": "Hi!"}], WITH_HANDLER)
+    assert innermost() is None
+    assert captured.outline() == ["RunnableSequence", "  llm.call"] * 3

@@ -57,9 +57,16 @@ def _is_of(is_kind: Callable[[object], bool], function: object) -> bool:
     return is_kind(function) or is_kind(behind if inspect.isroutine(behind) else type(behind).__call__)
 
 
+_CACHE_METHODS = ("cache_clear", "cache_info", "cache_parameters")
+"""What `functools.lru_cache` gives a function besides its attributes."""
+
+
 def _faced(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a wrapper the name, docs and signature of what it wraps; a callable object's attributes stay with it."""
     if inspect.isroutine(function):
+        for name in _CACHE_METHODS:
+            if hasattr(function, name):
+                setattr(wrapper, name, getattr(function, name))
         return update_wrapper(wrapper, function)
     update_wrapper(wrapper, function, assigned=(), updated=())
     behind: Any = cast("Any", function).func if issubclass(type(function), partial) else type(function)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

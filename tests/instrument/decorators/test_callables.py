@@ -295,3 +295,16 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 def test_untraced_opentelemetry_is_not_even_imported() -> None:
     done = subprocess.run([sys.executable, "-c", UNTRACED], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_cached_function_keeps_its_cache_methods() -> None:
+    @trace_tool
+    @functools.cache
+    def double(number: int) -> int:
+        return number * 2
+
+    cached: Any = double
+    assert (double(2), double(2)) == (4, 4)
+    assert cached.cache_info().hits == 1
+    cached.cache_clear()
+    assert cached.cache_info().hits == 0

@@ -52,7 +52,7 @@ def attributes(draft: Draft, deployment: Deployment) -> dict[str, AttributeValue
 
 def generation_attributes(draft: LLMDraft) -> dict[str, AttributeValue]:
     """Model, parameters, disjoint usage, cost and time of the first chunk, in Langfuse's own names."""
-    usage = usage_details(draft.usage) if draft.usage else _usage_untold(draft)
+    usage = usage_details(draft.usage) if draft.usage else _usage_of_failure(draft)
     parameters = {name: _parameter(value) for name, value in draft.parameters.items() if value is not None}
     return known(
         {
@@ -77,15 +77,10 @@ def _model_name(draft: LLMDraft) -> str:
     return asked if "/" in asked and model_name(asked) == answered else answered
 
 
-def _usage_untold(draft: LLMDraft) -> dict[str, int] | None:
-    """What keeps the server from counting texts itself, and from putting a cost on them, where it is told no usage.
-
-    A call that failed has used nothing. What an answered one has used is not known: a bucket that has no price leaves
-    its cost empty there, which zeros of input and output would make a cost of 0. A known cost is enough by itself.
-    """
-    if not draft.answered or draft.outcome in ("error", "truncated"):
-        return {"input": 0, "output": 0}
-    return {"unreported": 0} if draft.cost is None else None
+def _usage_of_failure(draft: LLMDraft) -> dict[str, int] | None:
+    """Zeros for a failed call that reported nothing: else the server counts its input itself and puts a cost on it."""
+    failed = not draft.answered or draft.outcome in ("error", "truncated")
+    return {"input": 0, "output": 0} if failed else None
 
 
 _BUCKETS: Final[Mapping[Part, str]] = {

@@ -11,10 +11,11 @@ import pytest
 PROBE = """
 import json, sys, threading
 {statement}
+BY_HTTPX = set() if "httpx" in sys.modules else {{"click", "rich"}}  # it loads them wherever they are installed
 print(json.dumps({{
     "threads": threading.active_count(),
     "opentelemetry": sorted(m for m in sys.modules if m.startswith("opentelemetry"))[:3],
-    "command_line": sorted({{"typer", "looopy_otel.cli"}} & set(sys.modules)),
+    "command_line": sorted({{"typer", "looopy_otel.cli", *BY_HTTPX}} & set(sys.modules)),
     "prices": "genai_prices" in sys.modules,
 }}))
 """

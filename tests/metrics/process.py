@@ -36,9 +36,8 @@ def forked_with_port(url: str) -> None:
     ask()
     if os.fork() == 0:
         ask()
+        print("forked", flush=True)
         sys.stdin.read()
-        os._exit(0)
-    print("forked", flush=True)
     os._exit(0)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from looopy_otel.core.errors import LooopyError as LooopyError
     from looopy_otel.core.hooks import suppressed as suppressed
     from looopy_otel.core.identity import session as session
+    from looopy_otel.core.settings import TailSampling as TailSampling
     from looopy_otel.core.types import FlushResult as FlushResult
     from looopy_otel.core.types import Stats as Stats
     from looopy_otel.instrument.anthropic import instrument_anthropic as instrument_anthropic
@@ -57,6 +58,7 @@ _HOMES = {
     "OpenAIAgentsProcessor": "looopy_otel.instrument.openai_agents.processor",
     "PydanticAITracing": "looopy_otel.instrument.pydantic_ai.tracing",
     "Stats": "looopy_otel.core.types",
+    "TailSampling": "looopy_otel.core.settings",
     "Telemetry": "looopy_otel.telemetry",
     "agent_span": "looopy_otel.instrument.spans",
     "configure": "looopy_otel.telemetry",
@@ -95,6 +97,7 @@ __all__ = (
     "OpenAIAgentsProcessor",
     "PydanticAITracing",
     "Stats",
+    "TailSampling",
     "Telemetry",
     "agent_span",
     "configure",

@@ -1,4 +1,4 @@
-"""The composition root: settings → destinations → worker → processor → provider → observer.
+"""The handle: what `configure()` returns, and how one configuration replaces another.
 
 The module is not called ``configure``: importing it would hide the function of that name in the package.
 """
@@ -10,59 +10,26 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from importlib.metadata import version as distribution_version
 from types import TracebackType
-from typing import Any, Literal
-from uuid import uuid4
+from typing import Literal
 
-from opentelemetry.context import Context
-from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.resources import (
-    TELEMETRY_SDK_LANGUAGE,
-    TELEMETRY_SDK_NAME,
-    TELEMETRY_SDK_VERSION,
-    Resource,
-)
-from opentelemetry.sdk.trace import Span as SDKSpan
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from looopy_otel.core import hooks
-from looopy_otel.core.config import library_version, resolve
-from looopy_otel.core.draft import Draft, LLMDraft
-from looopy_otel.core.endpoint import langfuse_project
+from looopy_otel.core.config import resolve
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
-from looopy_otel.core.identity import current_identity
-from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
-from looopy_otel.core.settings import Capture, CustomDestination, Dialect, History, HTTPDestination, Options, Settings
-from looopy_otel.core.text import valid_text
+from looopy_otel.core.settings import Capture, Dialect, History, Options, Settings, TailSampling
 from looopy_otel.core.types import DestinationStats, FlushResult, Stats
-from looopy_otel.export.build import build_destination
-from looopy_otel.export.metrics import Metering, opened_endpoint
-from looopy_otel.export.processor import DraftProcessor
+from looopy_otel.export.metrics import opened_endpoint
 from looopy_otel.export.prometheus import PullEndpoint
-from looopy_otel.export.sampler import build_sampler
-from looopy_otel.export.worker import Worker
-from looopy_otel.instrument.observer import TracingObserver
-from looopy_otel.instrument.open_calls import leave_open_calls
-from looopy_otel.mapping.identity import identity_attributes
-from looopy_otel.mapping.render import is_own, render
-from looopy_otel.pricing.cost import priced
+from looopy_otel.pipeline import Pipeline
 from looopy_otel.pricing.in_force import drop_prices, use_prices
 from looopy_otel.pricing.price_list import PriceList
-from looopy_otel.privacy.gate import Gate
-from looopy_otel.record.context import Ownership
-from looopy_otel.record.metric_runs import ActiveRuns
-from looopy_otel.record.metrics import Measurements
-from looopy_otel.record.recorder import Recording
-
-SCOPE = "looopy_otel"
-"""Name of the instrumentation scope of our own spans."""
 
 ExporterName = Literal["auto", "langfuse", "otlp", "local", "console", "none"]
 Exporters = str | SpanExporter | Sequence[str | SpanExporter]
@@ -92,6 +59,14 @@ def configure(
     spool_directory: str | os.PathLike[str] | None = None,
     metrics: Metrics | None = None,
     prices: Prices | None = None,
+    langfuse_projects: Mapping[str, Mapping[str, str]] | None = None,
+    memory_limit: int | None = None,
+    spool_limit: int | None = None,
+    shutdown_timeout: float | None = None,
+    handle_sigterm: bool = False,
+    tracer_provider: TracerProvider | Literal["global"] | None = None,
+    instrumentation_scopes: Sequence[str] | None = None,
+    tail_sampling: TailSampling | None = None,
 ) -> Telemetry:
     """Turns tracing on. Every agent loop and provider, made before or after, is traced from here on.
 
@@ -126,6 +101,18 @@ def configure(
         prices: What models cost that the price table does not know, or that cost you something else: USD per million
             tokens by model (or pattern) and part, such as ``{"my-model": {"input": 2.5, "output": 10}}``, or the path
             of a JSON or TOML file that says so (``LOOOPY_OTEL_PRICES``).
+        langfuse_projects: Keys of further Langfuse projects, by the name that `session(project=)` chooses them with:
+            ``{"tenant-a": {"public_key": …, "secret_key": …}}``, if need be with a ``base_url``.
+        memory_limit: Bytes that all spans on their way out may take in memory (``LOOOPY_OTEL_MEMORY_LIMIT``; default
+            64 MiB).
+        spool_limit: Bytes on disk per destination (``LOOOPY_OTEL_SPOOL_LIMIT``; default 512 MiB).
+        shutdown_timeout: Seconds that the end of the process may take (``LOOOPY_OTEL_SHUTDOWN_TIMEOUT``; default 5).
+        handle_sigterm: True to deliver when SIGTERM ends the process; a handler of the program's own stays in place.
+        tracer_provider: The provider to make spans with, or ``"global"`` for OpenTelemetry's global one. Default is a
+            private one.
+        instrumentation_scopes: Whose spans go out: names of instrumentation scopes, ``*`` for any characters; those
+            that begin with ``!`` are left out (``LOOOPY_OTEL_INSTRUMENTATION_SCOPES``, with commas between them).
+        tail_sampling: Which whole traces are kept; default all.
 
     Returns:
         The handle; also a context manager that shuts down at the end.
@@ -152,6 +139,14 @@ def configure(
         spool_directory=spool_directory,
         metrics=metrics,
         prices=prices,
+        langfuse_projects=langfuse_projects,
+        memory_limit=memory_limit,
+        spool_limit=spool_limit,
+        shutdown_timeout=shutdown_timeout,
+        handle_sigterm=handle_sigterm,
+        tracer_provider=tracer_provider,
+        instrumentation_scopes=instrumentation_scopes,
+        tail_sampling=tail_sampling,
     )
     return _activate(resolve(options))
 
@@ -197,9 +192,9 @@ class Telemetry:
     def __init__(self, settings: Settings, endpoint: PullEndpoint | None = None) -> None:
         self._settings = settings
         self._prices = PriceList(settings.prices)
-        self._pipeline: _Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         if not settings.disabled:
-            self._pipeline = _Pipeline(settings, self._prices, endpoint, self.stats)
+            self._pipeline = Pipeline(settings, self._prices, endpoint, self.stats)
         # Also where nothing is traced: budgets ask what a call costs.
         use_prices(self._prices)
         self._closed = False
@@ -265,11 +260,11 @@ class Telemetry:
             destinations=destinations,
         )
 
-    def shutdown(self, timeout: float = 5.0) -> FlushResult:
+    def shutdown(self, timeout: float | None = None) -> FlushResult:
         """Stops tracing, sends what is waiting and stops every thread; runs at exit by itself. Later calls do nothing.
 
         Args:
-            timeout: Seconds, over everything.
+            timeout: Seconds, over everything; by default what `configure()` was told, else 5.
 
         Returns:
             As `flush`.
@@ -279,7 +274,7 @@ class Telemetry:
             if not self._closed and self._pipeline is not None:
                 self._closed = True
                 with guard("telemetry.shutdown"):
-                    self._pipeline.shutdown(timeout)
+                    self._pipeline.shutdown(self._settings.limits.shutdown_timeout if timeout is None else timeout)
             return self._flushed()
 
     def _flushed(self) -> FlushResult:
@@ -300,142 +295,3 @@ class Telemetry:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
-
-
-class _Pipeline:
-    """The parts of one configuration, wired."""
-
-    def __init__(
-        self, settings: Settings, prices: PriceList, endpoint: PullEndpoint | None, stats: Callable[[], Stats]
-    ) -> None:
-        self._settings = settings
-        resource = _resource(settings)
-        runs = ActiveRuns()
-        metering = _metering(settings, resource, endpoint, runs, stats) if settings.metrics else None
-        self._ownership = Ownership(resource, _langfuse_projects(settings))
-        self.worker = _worker(settings, prices, metering)
-        self._processor = DraftProcessor(self.worker, delay=settings.export_delay, stamp=self._stamp)
-        self.provider = TracerProvider(
-            sampler=build_sampler(settings.sampler, settings.sampler_argument, self._ownership.has_own_parent),
-            resource=resource,
-            shutdown_on_exit=False,
-            span_limits=_no_limits(),
-        )
-        self.provider.add_span_processor(self._processor)
-        self._observer = TracingObserver(
-            Recording(
-                tracer=self.provider.get_tracer(SCOPE, library_version()),
-                ownership=self._ownership,
-                hand_over=self._processor.hand_over,
-                deployment=settings.deployment,
-                capture=settings.capture,
-                history=settings.history,
-                runs=None if metering is None else runs,
-            )
-        )
-        hooks.install(self._observer)
-
-    def _stamp(self, span: SDKSpan, parent_context: Context | None) -> None:
-        """Writes the identity on spans that were made with a plain tracer; our own have it already."""
-        scope = span.instrumentation_scope
-        if scope is not None and scope.name == SCOPE:
-            return
-        root = self._ownership.is_root(parent_context)
-        span.set_attributes(identity_attributes(current_identity(), self._settings.deployment, root=root))
-
-    def flush(self, timeout: float) -> None:
-        leave_open_calls(self._observer, paused_only=True)
-        self._processor.force_flush(_milliseconds(timeout))
-
-    def shutdown(self, timeout: float) -> None:
-        leave_open_calls(self._observer)
-        hooks.remove(self._observer)
-        self._processor.shutdown(_milliseconds(timeout))
-
-    def queued(self) -> int:
-        return self._processor.queued
-
-    def dropped(self) -> Mapping[str, int]:
-        return Counter(self._processor.dropped) + Counter(self.worker.dropped)
-
-    def destination_stats(self) -> tuple[DestinationStats, ...]:
-        return tuple(destination.stats() for destination in self.worker.destinations)
-
-
-def _langfuse_projects(settings: Settings) -> frozenset[str]:
-    """The public keys of the Langfuse projects that spans are sent to."""
-    places = [one for one in settings.destinations if isinstance(one, HTTPDestination)]
-    return frozenset(key for one in places if (key := langfuse_project(one.endpoint, one.headers)))
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(int(seconds * 1000), 0)
-
-
-def _resource(settings: Settings) -> Resource:
-    deployment = settings.deployment
-    attributes: dict[str, str] = {
-        SERVICE_INSTANCE_ID: str(uuid4()),
-        **settings.resource_attributes,
-        TELEMETRY_SDK_LANGUAGE: "python",
-        TELEMETRY_SDK_NAME: "opentelemetry",
-        TELEMETRY_SDK_VERSION: distribution_version("opentelemetry-sdk"),
-        SERVICE_NAME: settings.service_name,
-    }
-    if deployment.version:
-        attributes[SERVICE_VERSION] = deployment.version
-    if deployment.environment:
-        attributes[DEPLOYMENT_ENVIRONMENT] = deployment.environment
-    # `Resource.create` would read the environment again, and start threads for its detectors.
-    return Resource({name: valid_text(value) for name, value in attributes.items()})
-
-
-def _no_limits() -> SpanLimits:
-    """No limits: OpenTelemetry evicts the oldest attributes first, and those are the identity."""
-    unset = SpanLimits.UNSET
-    return SpanLimits(unset, unset, unset, unset, unset, unset, unset, unset)
-
-
-def _metering(
-    settings: Settings,
-    resource: Resource,
-    endpoint: PullEndpoint | None,
-    runs: ActiveRuns,
-    stats: Callable[[], Stats],
-) -> Metering:
-    def instruments(meter: Meter) -> Measurements:
-        return Measurements(
-            meter,
-            environment=settings.deployment.environment,
-            label_values=settings.metric_label_values,
-            runs=runs,
-            stats=stats,
-        )
-
-    return Metering(settings, resource, endpoint, instruments)
-
-
-def _worker(settings: Settings, prices: PriceList, metering: Metering | None) -> Worker:
-    gate = Gate(settings.capture)
-
-    def price(draft: Draft) -> Draft:
-        return priced(draft, prices) if isinstance(draft, LLMDraft) else draft
-
-    def rendered(draft: Draft, dialects: Sequence[Dialect]) -> dict[str, Any]:
-        return dict(render(draft, settings.deployment, dialects))
-
-    return Worker(
-        redact=gate.draft,
-        redact_attributes=gate.attributes,
-        redact_text=gate.text,
-        redact_name=gate.name,
-        price=price,
-        render=rendered,
-        is_own=is_own,
-        # One after the other: a user's own exporter, which may take its time, comes last.
-        destinations=[
-            build_destination(destination, settings.spool_directory)
-            for destination in sorted(settings.destinations, key=lambda one: isinstance(one, CustomDestination))
-        ],
-        metering=metering,
-    )

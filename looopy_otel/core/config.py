@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import cast, get_args
 
 from platformdirs import user_data_path, user_state_path
 
 from looopy_otel.core.endpoint import (
-    AUTHORIZATION,
-    LANGFUSE_OTLP_PATH,
-    TRACES_PATH,
-    credentials_moved,
     is_langfuse,
     same_place_key,
     with_traces_path,
 )
 from looopy_otel.core.environment import Environment, EnvironmentReader
 from looopy_otel.core.errors import ConfigurationError
+from looopy_otel.core.export_config import ExportResolution
+from looopy_otel.core.langfuse_config import LangfuseResolution
 from looopy_otel.core.metrics_config import MetricsResolution
 from looopy_otel.core.model_price import ModelPrice
 from looopy_otel.core.otlp_config import OTLPVariables
@@ -50,7 +48,6 @@ from looopy_otel.core.settings import (
     Settings,
 )
 
-DEFAULT_LANGFUSE_URL = "https://cloud.langfuse.com"
 DEFAULT_OTLP_ENDPOINT = "http://localhost:4318"
 DEFAULT_LITELLM_URL = "http://localhost:4000"
 SAMPLERS = (
@@ -71,7 +68,11 @@ _TEXT_OPTIONS = (
     "langfuse_secret_key",
     "langfuse_base_url",
 )
-_MAPPING_EXAMPLES = {"dialects": "{'otlp': 'seed'}", "otlp_headers": "{'authorization': 'Bearer …'}"}
+_MAPPING_EXAMPLES = {
+    "dialects": "{'otlp': 'seed'}",
+    "otlp_headers": "{'authorization': 'Bearer …'}",
+    "langfuse_projects": "{'tenant-a': {'public_key': …, 'secret_key': …}}",
+}
 _STANDARD_CAPTURE: Mapping[str, Capture] = {
     "no_content": "metadata",
     "event_only": "metadata",
@@ -144,11 +145,13 @@ class _Resolution:
         self._options = options
         self._environ = environ
         self._reader = EnvironmentReader(environ)
+        self._langfuse = LangfuseResolution(self._options, self._reader)
 
     def settings(self) -> Settings:
         self._check_types()
         resource = self._reader.pairs("OTEL_RESOURCE_ATTRIBUTES")
         options = self._options
+        export = ExportResolution(options, self._reader)
         settings = Settings(
             service_name=options.service_name
             or self._reader.text("OTEL_SERVICE_NAME")
@@ -170,7 +173,11 @@ class _Resolution:
             sampler=self._choice("", "OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),
             sampler_argument=self._reader.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0),
             disabled=(self._reader.text("OTEL_SDK_DISABLED") or "").lower() == "true",
-            export_delay=self._reader.number("LOOOPY_OTEL_EXPORT_DELAY", 1.0, 0.01, 3600.0),
+            limits=export.limits(),
+            tail_sampling=export.tail_sampling(),
+            instrumentation_scopes=export.instrumentation_scopes(),
+            tracer_provider=options.tracer_provider,
+            handle_sigterm=bool(options.handle_sigterm),
             metrics=MetricsResolution(options, self._reader).destinations(),
             prices=PricesResolution(options.prices, self._reader).prices(),
             metric_label_values=self._reader.whole_number("LOOOPY_OTEL_METRIC_LABEL_VALUES", 100, 1, 10_000),
@@ -188,10 +195,10 @@ class _Resolution:
             value = getattr(self._options, name)
             if value is not None and not isinstance(value, str):
                 self._reader.problems.append(f"{name}={value!r}: must be text")
-        for name in ("dialects", "otlp_headers"):
+        for name in _MAPPING_EXAMPLES:
             value = getattr(self._options, name)
             if value is not None and not isinstance(value, Mapping):
-                shown = "" if name == "otlp_headers" else f"={value!r}"
+                shown = f"={value!r}" if name == "dialects" else ""
                 self._reader.problems.append(f"{name}{shown}: must be a mapping, such as {_MAPPING_EXAMPLES[name]}")
         if self._reader.problems:
             raise self._error()
@@ -223,7 +230,7 @@ class _Resolution:
         return Path(chosen).expanduser() if chosen else user_state_path("looopy-otel") / "spool"
 
     def _destinations(self) -> tuple[Destination, ...]:
-        made = [destination for destination in map(self._destination, self._wanted()) if destination is not None]
+        made = list(chain.from_iterable(map(self._made, self._wanted())))
         names = [destination.name for destination in made]
         unknown = set(self._options.dialects or ()) - set(names)
         if unknown and not self._reader.problems:
@@ -250,31 +257,31 @@ class _Resolution:
 
     def _automatic(self) -> list[str]:
         names: list[str] = []
-        if self._langfuse_keys() != (None, None):
+        if self._langfuse.is_wanted:
             names.append("langfuse")
         if self._otlp_endpoint() is not None:
             names.append("otlp")
         return names or ["local"]
 
-    def _destination(self, wanted: object) -> Destination | None:
+    def _made(self, wanted: object) -> Iterable[Destination]:
         match wanted:
             case "langfuse":
-                return self._langfuse()
+                return self._langfuse.destinations(self._dialects("langfuse", ("langfuse",)))
             case "otlp":
-                return self._otlp()
+                return filter(None, [self._otlp()])
             case "local":
-                return LocalDestination(database_path(self._options.database, self._environ))
+                return [LocalDestination(database_path(self._options.database, self._environ))]
             case "console":
-                return ConsoleDestination(self._dialects("console", ("seed",)))
+                return [ConsoleDestination(self._dialects("console", ("seed",)))]
             case _ if callable(getattr(wanted, "export", None)) and callable(getattr(wanted, "shutdown", None)):
                 name = type(wanted).__name__
-                return CustomDestination(wanted, self._dialects(name, ("genai", "langfuse", "seed")), name)
+                return [CustomDestination(wanted, self._dialects(name, ("genai", "langfuse", "seed")), name)]
             case _:
                 self._reader.problems.append(
                     f"exporters: {wanted!r} is unknown; use 'auto', 'langfuse', 'otlp', 'local', 'console', 'none' "
                     "or an OpenTelemetry SpanExporter"
                 )
-                return None
+                return []
 
     def _dialects(self, name: str, default: tuple[Dialect, ...]) -> tuple[Dialect, ...]:
         said = (self._options.dialects or {}).get(name)
@@ -286,39 +293,6 @@ class _Resolution:
             self._reader.problems.append(f"dialects[{name!r}]={said!r}: must be of {', '.join(get_args(Dialect))}")
             return default
         return cast("tuple[Dialect, ...]", chosen)
-
-    def _langfuse_keys(self) -> tuple[str | None, str | None]:
-        return (
-            self._options.langfuse_public_key or self._reader.text("LANGFUSE_PUBLIC_KEY"),
-            self._options.langfuse_secret_key or self._reader.text("LANGFUSE_SECRET_KEY"),
-        )
-
-    def _langfuse(self) -> HTTPDestination | None:
-        public, secret = self._langfuse_keys()
-        if not public or not secret:
-            missing = " and ".join(
-                name for name, key in (("LANGFUSE_PUBLIC_KEY", public), ("LANGFUSE_SECRET_KEY", secret)) if not key
-            )
-            self._reader.problems.append(f"langfuse: set {missing} (project settings → API keys)")
-            return None
-        base = (
-            self._options.langfuse_base_url
-            or self._reader.text("LANGFUSE_BASE_URL")
-            or self._reader.text("LANGFUSE_HOST")
-            or DEFAULT_LANGFUSE_URL
-        )
-        base = base.rstrip("/").removesuffix(TRACES_PATH).removesuffix(LANGFUSE_OTLP_PATH)
-        if not self._reader.is_url("langfuse base URL", base):
-            return None
-        credentials = b64encode(f"{public}:{secret}".encode()).decode()
-        headers = {AUTHORIZATION: f"Basic {credentials}", LANGFUSE_INGESTION_HEADER: LANGFUSE_INGESTION_VERSION}
-        endpoint, headers = credentials_moved(base + LANGFUSE_OTLP_PATH + TRACES_PATH, headers)
-        return HTTPDestination(
-            name="langfuse",
-            endpoint=endpoint,
-            headers=headers,
-            dialects=self._dialects("langfuse", ("langfuse",)),
-        )
 
     def _otlp_endpoint(self) -> str | None:
         if self._options.otlp_endpoint:
@@ -350,7 +324,7 @@ def _destination_key(destination: Destination) -> object:
     """Equal for destinations that are the same place: host and project, file, stream, exporter object."""
     match destination:
         case HTTPDestination():
-            return same_place_key(destination.endpoint, destination.headers)
+            return (destination.project, same_place_key(destination.endpoint, destination.headers))
         case LocalDestination():
             return ("local", destination.path)
         case ConsoleDestination():

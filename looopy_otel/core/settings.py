@@ -16,6 +16,49 @@ Dialect = Literal["langfuse", "genai", "seed"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
 ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
 
+DEFAULT_MEMORY_LIMIT = 64 * 1024 * 1024
+DEFAULT_SPOOL_LIMIT = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ExportLimits:
+    """What the export path may take.
+
+    Attributes:
+        memory: Bytes in this process's memory, of all that waits anywhere on its way out, together.
+        spool: Bytes on disk per destination, of all processes together.
+        shutdown_timeout: Seconds that the end of the process may take.
+        delay: Seconds between the worker's rounds; what has waited longer survives the end of the process in any way.
+    """
+
+    memory: int = DEFAULT_MEMORY_LIMIT
+    spool: int = DEFAULT_SPOOL_LIMIT
+    shutdown_timeout: float = 5.0
+    delay: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailSampling:
+    """Which traces are kept, decided when their root in this process has ended. Metrics count every call anyway.
+
+    A trace is kept where any of these holds of it, else with the probability `ratio`.
+
+    Attributes:
+        errors: A span of it failed.
+        slower_than: Its root took more seconds than this; None for no such rule.
+        costlier_than: Its LLM calls cost more USD than this, together; None for no such rule.
+        ratio: The share of the others that is kept, 0 to 1; the same traces in every process.
+        memory: Bytes of spans that may wait for their decision; beyond it the oldest traces are kept undecided.
+        patience: Seconds after its last span at which a trace is decided whose root has not ended.
+    """
+
+    errors: bool = True
+    slower_than: float | None = None
+    costlier_than: float | None = None
+    ratio: float = 0.0
+    memory: int = 16 * 1024 * 1024
+    patience: float = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -44,6 +87,7 @@ class HTTPDestination:
         timeout: Seconds for one request.
         certificate: Path of a CA bundle, or None for the system's.
         gzip: True to compress bodies.
+        project: The name under which `session(project=)` chooses it; None for one that takes what names no project.
     """
 
     name: Literal["langfuse", "otlp"]
@@ -53,6 +97,7 @@ class HTTPDestination:
     timeout: float = 10.0
     certificate: str | None = None
     gzip: bool = True
+    project: str | None = None
 
     def __repr__(self) -> str:
         # A query may hold a token.
@@ -141,7 +186,11 @@ class Settings:
         sampler: One of `SAMPLERS`.
         sampler_argument: The ratio, 0 to 1, for the ratio samplers.
         disabled: True when ``OTEL_SDK_DISABLED`` turns everything off.
-        export_delay: Seconds between the worker's rounds.
+        limits: What the export path may take.
+        tail_sampling: Which whole traces are kept; None for all.
+        instrumentation_scopes: Patterns of the scopes whose spans go out; those that begin with ``!`` leave out.
+        tracer_provider: The provider that spans are made with, ``"global"``, or None for a private one.
+        handle_sigterm: True to deliver when the process is told to end by SIGTERM.
         content_budget: Bytes of content kept of one value at most.
         metrics: Where metrics go; nothing is measured when it is empty.
         metric_label_values: How many values one label of a metric takes before it says ``other``.
@@ -159,7 +208,11 @@ class Settings:
     sampler: str = "parentbased_always_on"
     sampler_argument: float = 1.0
     disabled: bool = False
-    export_delay: float = 1.0
+    limits: ExportLimits = field(default_factory=ExportLimits)
+    tail_sampling: TailSampling | None = None
+    instrumentation_scopes: tuple[str, ...] = ()
+    tracer_provider: Any = None
+    handle_sigterm: bool = False
     content_budget: int = 16 * 1024 * 1024
     metrics: tuple[MetricsDestination, ...] = ()
     metric_label_values: int = 100
@@ -189,6 +242,14 @@ class Options:
         spool_directory: Directory of the outboxes; environment ``LOOOPY_OTEL_SPOOL_DIR``.
         metrics: ``"auto"``, names, `MetricReader`s, or a list of these; environment ``LOOOPY_OTEL_METRICS``.
         prices: USD per million tokens by model and part, or the path of a file; environment ``LOOOPY_OTEL_PRICES``.
+        langfuse_projects: Keys of further Langfuse projects, by the name that `session(project=)` says.
+        memory_limit: Bytes; environment ``LOOOPY_OTEL_MEMORY_LIMIT``.
+        spool_limit: Bytes per destination; environment ``LOOOPY_OTEL_SPOOL_LIMIT``.
+        shutdown_timeout: Seconds; environment ``LOOOPY_OTEL_SHUTDOWN_TIMEOUT``.
+        handle_sigterm: Whether to deliver at SIGTERM.
+        tracer_provider: A TracerProvider, or ``"global"``.
+        instrumentation_scopes: Patterns; environment ``LOOOPY_OTEL_INSTRUMENTATION_SCOPES``, with commas between them.
+        tail_sampling: Which whole traces are kept.
     """
 
     service_name: str | None = None
@@ -208,3 +269,11 @@ class Options:
     spool_directory: str | os.PathLike[str] | None = None
     metrics: Any = None
     prices: Any = None
+    langfuse_projects: Mapping[str, Mapping[str, str]] | None = field(default=None, repr=False)
+    memory_limit: int | None = None
+    spool_limit: int | None = None
+    shutdown_timeout: float | None = None
+    handle_sigterm: bool = False
+    tracer_provider: Any = None
+    instrumentation_scopes: Any = None
+    tail_sampling: Any = None

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from looopy_otel.core.settings import (
     ConsoleDestination,
     CustomDestination,
     Destination,
     HTTPDestination,
     LocalDestination,
+    Settings,
 )
 from looopy_otel.export.console import ConsoleExporter
 from looopy_otel.export.custom import CustomExporter
 from looopy_otel.export.destination import DestinationExporter
 from looopy_otel.export.local import LocalExporter
+from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.otlp import OTLPExporter
 
 
-def build_destination(settings: Destination, spool_directory: Path) -> DestinationExporter:
+def build_destination(destination: Destination, settings: Settings, memory: MemoryBudget) -> DestinationExporter:
     """Builds the exporter of one destination; touches neither disk nor network, and starts no thread.
 
     Args:
-        settings: The destination.
-        spool_directory: The directory of all outboxes.
+        destination: Where to.
+        settings: The directory of all outboxes, and what they may take.
+        memory: Counts what waits in memory.
     """
-    match settings:
+    match destination:
         case HTTPDestination():
-            return OTLPExporter(settings, spool_directory)
+            return OTLPExporter(destination, settings.spool_directory, settings.limits, memory)
         case LocalDestination():
-            return LocalExporter(settings)
+            return LocalExporter(destination, memory)
         case ConsoleDestination():
-            return ConsoleExporter(settings)
+            return ConsoleExporter(destination)
         case CustomDestination():
-            return CustomExporter(settings)
+            return CustomExporter(destination)

@@ -20,6 +20,7 @@ from looopy_otel.core.settings import Dialect, LocalDestination
 from looopy_otel.core.types import DestinationStats
 from looopy_otel.export.deadline import remaining
 from looopy_otel.export.destination import Outgoing
+from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.tally import Tally
 from looopy_otel.store.rows import Row, row_bytes, row_from_span
 from looopy_otel.store.span import StoredSpan
@@ -44,7 +45,7 @@ class LocalExporter:
 
     dialects: tuple[Dialect, ...] = ()
 
-    def __init__(self, destination: LocalDestination) -> None:
+    def __init__(self, destination: LocalDestination, memory: MemoryBudget | None = None) -> None:
         self._path: Path = destination.path
         self._tally = Tally(destination.name)
         self._store: Store | None = None

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from looopy_otel.core.settings import Dialect, HTTPDestination
+from looopy_otel.core.settings import Dialect, ExportLimits, HTTPDestination
 from looopy_otel.core.types import DestinationStats
 from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.destination import Outgoing
+from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.outbox import Outbox
 from looopy_otel.export.sender import Sender
 from looopy_otel.export.tally import Tally
@@ -30,13 +31,26 @@ class OTLPExporter:
     Args:
         destination: The endpoint.
         spool_directory: The directory of all outboxes; this endpoint's own is one directory in it.
+        limits: What the outbox may take of the disk.
+        memory: Counts what waits in memory; by default a count of its own.
         backoff: Seconds between tries.
     """
 
-    def __init__(self, destination: HTTPDestination, spool_directory: Path, *, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        destination: HTTPDestination,
+        spool_directory: Path,
+        limits: ExportLimits | None = None,
+        memory: MemoryBudget | None = None,
+        *,
+        backoff: Backoff | None = None,
+    ) -> None:
+        limits = limits or ExportLimits()
         self._destination = destination
         self._tally = Tally(destination.name)
-        self._outbox = Outbox(spool_directory / destination_key(destination), self._tally.dropped)
+        self._outbox = Outbox(
+            spool_directory / destination_key(destination), self._tally.dropped, disk_capacity=limits.spool
+        )
         self._sender = Sender(destination, self._outbox, self._tally, backoff=backoff)
 
     @property

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "instrument": {"core", "record"},
     "export": {"core", "store"},
 }
-ANYTHING = {"telemetry", "cli", "testing"}
+ANYTHING = {"telemetry", "pipeline", "cli", "testing"}
 ENTRY_POINTS = {"__init__", "__main__", "semconv"}
 WITHOUT_OPENTELEMETRY = {
     "core", "pricing", "privacy", "mapping", "agent", "providers", "web", "store", "instrument", "semconv", "__init__",
@@ -77,9 +77,12 @@ def test_import_directions() -> None:
 
 def test_only_the_command_line_the_test_kit_and_the_facade_import_the_composition_root() -> None:
     importers = {
-        package for package, _, tree in modules() for name in imports(tree) if own_package(name) == "telemetry"
+        package
+        for package, _, tree in modules()
+        for name in imports(tree)
+        if own_package(name) in {"telemetry", "pipeline"}
     }
-    assert importers <= {"cli", "testing", "__init__"}
+    assert importers <= {"cli", "testing", "__init__", "telemetry"}
 
 
 def test_where_opentelemetry_may_be_imported() -> None:

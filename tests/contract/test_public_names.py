@@ -19,6 +19,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "OpenAIAgentsProcessor",
         "PydanticAITracing",
         "Stats",
+        "TailSampling",
         "Telemetry",
         "agent_span",
         "configure",

@@ -17,9 +17,9 @@ from opentelemetry.trace import Tracer
 
 from looopy_otel.core.draft import Draft
 from looopy_otel.core.settings import HTTPDestination
-from looopy_otel.export.build import build_destination
 from looopy_otel.export.processor import DraftProcessor
 from looopy_otel.export.worker import Worker
+from tests.export.spans import built
 
 SPANS = 20
 
@@ -37,7 +37,7 @@ def pipeline(url: str, spool: Path, delay: float) -> tuple[DraftProcessor, Trace
         price=same,
         render=lambda draft, dialects: {},
         is_own=lambda key: False,
-        destinations=[build_destination(HTTPDestination("otlp", url), spool)],
+        destinations=[built(HTTPDestination("otlp", url), spool)],
     )
     processor = DraftProcessor(worker, delay=delay, stamp=None)
     provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)

@@ -16,8 +16,10 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from looopy_otel.core.draft import LLMDraft
 from looopy_otel.core.identity import Identity
-from looopy_otel.core.settings import HTTPDestination
-from looopy_otel.export.destination import Outgoing
+from looopy_otel.core.settings import Deployment, Destination, HTTPDestination, Settings
+from looopy_otel.export.build import build_destination
+from looopy_otel.export.destination import DestinationExporter, Outgoing
+from looopy_otel.export.memory import MemoryBudget
 
 TRACE_ID = 0x4BF92F3577B34DA6A3CE929D0E0E4736
 _ids = itertools.count(1)
@@ -64,3 +66,9 @@ def spooled_files(directory: Path) -> list[Path]:
 
 def rejected_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*.otlp") if path.parent.name == "rejected")
+
+
+def built(destination: Destination, spool: Path) -> DestinationExporter:
+    """The exporter of a destination, with a count of its own of what waits in memory."""
+    settings = Settings("test", Deployment(), {}, (destination,), spool_directory=spool)
+    return build_destination(destination, settings, MemoryBudget(settings.limits.memory))

@@ -5,9 +5,8 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from looopy_otel.core.settings import ConsoleDestination, CustomDestination, HTTPDestination, LocalDestination
-from looopy_otel.export.build import build_destination
 from looopy_otel.export.otlp import destination_key, encoded_batches
-from tests.export.spans import destination, finished
+from tests.export.spans import built, destination, finished
 
 
 def names(body: bytes) -> list[str]:
@@ -72,8 +71,8 @@ def test_every_kind_of_destination_is_built_without_touching_anything(tmp_path: 
         ConsoleDestination(),
         CustomDestination(Exporter(), name="Exporter"),
     )
-    built = [build_destination(kind, tmp_path / "spool") for kind in kinds]
-    assert [(one.name, one.dialects) for one in built] == [
+    exporters = [built(kind, tmp_path / "spool") for kind in kinds]
+    assert [(one.name, one.dialects) for one in exporters] == [
         ("langfuse", ("langfuse",)),
         ("local", ()),
         ("console", ("seed",)),

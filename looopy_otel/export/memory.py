@@ -1,0 +1,52 @@
+"""How much of the process's memory waits on its way out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from looopy_otel.core.fork import reset_after_fork
+
+
+class MemoryBudget:
+    """One count of bytes for one process, kept by all who hold spans: the queue, the outboxes in memory, the store.
+
+    It refuses nothing. Who holds something asks for the `excess` after each `take`, and sheds what it has itself, first
+    content and then spans, oldest first, until nothing is too much or nothing of its own is left.
+
+    Args:
+        limit: Bytes.
+
+    Attributes:
+        limit: Bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit: Final = limit
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        # A finaliser may end a span while this very thread counts another.
+        self._lock = threading.RLock()
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """Bytes that are held now."""
+        return self._used
+
+    @property
+    def excess(self) -> int:
+        """Bytes that are too much; 0 when there is room."""
+        return max(0, self._used - self.limit)
+
+    def take(self, size: int) -> None:
+        """Counts bytes that are held from now on."""
+        with self._lock:
+            self._used += size
+
+    def give_back(self, size: int) -> None:
+        """Counts bytes that are not held any more."""
+        with self._lock:
+            self._used -= size

@@ -242,15 +242,16 @@ class SpanRecorder:
         """Adds facts; what is given replaces what is known, metadata is merged."""
         with guard("record.record"):
             self._told = self._told.with_facts(usage, response_model, finish_reason, cost)
-            if not self._kept:
-                return
-            if input is not None:
-                self._input = given_content(self.operation, input, self._capture_content, role="user")
+            # Also where no content is kept: what it says of usage and model is measured.
             response = answer_in(output) if isinstance(self.operation, LLMCall) else None
             if response is not None:
                 self._answer = response
                 self._output = None
-            elif output is not None:
+            if not self._kept:
+                return
+            if input is not None:
+                self._input = given_content(self.operation, input, self._capture_content, role="user")
+            if response is None and output is not None:
                 self._output = given_content(self.operation, output, self._capture_content, role="assistant")
             self._metadata.update(facts_of(metadata))
 

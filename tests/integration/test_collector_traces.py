@@ -276,6 +276,20 @@ async def test_runs_that_end_in_every_way(sink: OTLPSink, direct: OTLPSink, coll
         assert all_violations(sink.requests) == [], name
 
 
+@pytest.mark.parametrize("dialect", ["genai", "langfuse", "seed"])
+def test_a_model_without_a_price_does_not_get_that_of_another_seller(
+    sink: OTLPSink, direct: OTLPSink, collector: Collector, dialect: str
+) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
+    with configured(direct, collector, dialects={"otlp": dialect}), lo.agent_span("asker"):
+        for answering in ("gpt-4o", "another", None):
+            with lo.llm_span(model="hosted_vllm/gpt-4o", stream=True) as call:
+                call.record(usage=usage, response_model=answering)
+    rows = collected(sink, direct)
+    assert [(row.model, row.model_parameters) for _, row in rows] == [(row.model, {}) for row, _ in rows]
+    assert [row.model for _, row in rows[1:]] == ["hosted_vllm/gpt-4o", "another", "hosted_vllm/gpt-4o"]
+
+
 def facts(row: Row) -> tuple[object, ...]:
     return row.name, row.type, row.level, row.status_message, row.model, dict(row.usage), row.session, row.root
 
@@ -350,6 +364,10 @@ def test_spans_of_others_keep_their_names_and_lose_their_credentials(sink: OTLPS
         "http.request.header.authorization": "Bearer abc",
         "http.request.header.x-api-key": "abc",
         "http.response.header.set-cookie": "abc",
+        # As OpenTelemetry's own instrumentations spell them.
+        "http.request.header.x_goog_api_key": "abc",
+        "http.request.header.proxy_authorization": "abc",
+        "http.response.header.set_cookie": "abc",
     }
     provider.get_tracer("another-library").start_span("GET", attributes={**kept, **lost}).end()
     provider.shutdown()

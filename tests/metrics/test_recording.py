@@ -132,6 +132,22 @@ def test_what_is_not_sampled_is_measured_all_the_same(sink: OTLPSink, monkeypatc
     assert point(sink, semconv.METRIC_AGENT_INFERENCE_CALLS).value == 2
 
 
+def test_what_a_recorded_answer_says_is_measured_where_nothing_is_sampled(
+    sink: OTLPSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    answer = {
+        "object": "chat.completion",
+        "model": "gpt-4o-2024-08-06",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello!"}}],
+        "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000},
+    }
+    with lo.configure(exporters="none", metrics="otlp", otlp_endpoint=sink.url), lo.llm_span(model="gpt-4o") as call:
+        call.record(output=answer)
+    assert point(sink, semconv.METRIC_COST, gen_ai_response_model="gpt-4o-2024-08-06").value == pytest.approx(2.5)
+    assert point(sink, semconv.METRIC_TOKEN_USAGE, gen_ai_token_type="input").value == 1_000_000
+
+
 def test_half_of_the_traces_are_sampled_and_all_calls_are_measured(
     sink: OTLPSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from looopy_otel.core.types import Stats as Stats
     from looopy_otel.instrument.anthropic import instrument_anthropic as instrument_anthropic
     from looopy_otel.instrument.asgi import ASGIMiddleware as ASGIMiddleware
+    from looopy_otel.instrument.celery import instrument_celery as instrument_celery
     from looopy_otel.instrument.decorators import trace_agent as trace_agent
     from looopy_otel.instrument.decorators import trace_iteration as trace_iteration
     from looopy_otel.instrument.decorators import trace_llm as trace_llm
     from looopy_otel.instrument.decorators import trace_span as trace_span
     from looopy_otel.instrument.decorators import trace_tool as trace_tool
+    from looopy_otel.instrument.flush_after import flush_after as flush_after
     from looopy_otel.instrument.langchain.handler import LangChainHandler as LangChainHandler
     from looopy_otel.instrument.langchain.handler import instrument_langchain as instrument_langchain
     from looopy_otel.instrument.litellm import instrument_litellm as instrument_litellm
@@ -64,7 +66,9 @@ _HOMES = {
     "configure": "looopy_otel.telemetry",
     "continue_trace": "looopy_otel.instrument.remote",
     "current": "looopy_otel.instrument.spans",
+    "flush_after": "looopy_otel.instrument.flush_after",
     "instrument_anthropic": "looopy_otel.instrument.anthropic",
+    "instrument_celery": "looopy_otel.instrument.celery",
     "instrument_langchain": "looopy_otel.instrument.langchain.handler",
     "instrument_litellm": "looopy_otel.instrument.litellm",
     "instrument_openai": "looopy_otel.instrument.openai",
@@ -103,7 +107,9 @@ __all__ = (
     "configure",
     "continue_trace",
     "current",
+    "flush_after",
     "instrument_anthropic",
+    "instrument_celery",
     "instrument_langchain",
     "instrument_litellm",
     "instrument_openai",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version as distribution_version
 from typing import Any
 from uuid import uuid4
@@ -16,29 +16,45 @@ from opentelemetry.sdk.resources import (
     TELEMETRY_SDK_VERSION,
     Resource,
 )
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace import Span as SDKSpan
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.trace import Tracer, format_span_id
 
 from looopy_otel.core import hooks
 from looopy_otel.core.config import library_version
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.endpoint import langfuse_project
+from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
-from looopy_otel.core.semconv import DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
-from looopy_otel.core.settings import CustomDestination, Dialect, HTTPDestination, Settings
+from looopy_otel.core.semconv import (
+    DEPLOYMENT_ENVIRONMENT,
+    LOCAL_ROOT,
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    SERVICE_VERSION,
+)
+from looopy_otel.core.settings import CustomDestination, Destination, Dialect, HTTPDestination, Settings
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import DestinationStats, Stats
+from looopy_otel.export.attached import Attachment
 from looopy_otel.export.build import build_destination
+from looopy_otel.export.eager import EagerRendering
+from looopy_otel.export.losses import LossLog
 from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.metrics import Metering
+from looopy_otel.export.neighbours import project_of_sdk
+from looopy_otel.export.placing import NO_PLACING, placing_of
 from looopy_otel.export.processor import DraftProcessor
 from looopy_otel.export.prometheus import PullEndpoint
+from looopy_otel.export.route import Router
 from looopy_otel.export.sampler import build_sampler
-from looopy_otel.export.worker import Worker
+from looopy_otel.export.scopes import ScopeFilter, is_about_llms
+from looopy_otel.export.worker import Render, Worker
 from looopy_otel.instrument.observer import TracingObserver
 from looopy_otel.instrument.open_calls import leave_open_calls
-from looopy_otel.mapping.identity import identity_attributes
+from looopy_otel.mapping.identity import identity_attributes, travelling_attributes
 from looopy_otel.mapping.render import is_own, render
+from looopy_otel.mapping.scalars import observation_type
 from looopy_otel.pricing.cost import priced
 from looopy_otel.pricing.price_list import PriceList
 from looopy_otel.privacy.gate import Gate
@@ -70,13 +86,26 @@ class Pipeline:
         self, settings: Settings, prices: PriceList, endpoint: PullEndpoint | None, stats: Callable[[], Stats]
     ) -> None:
         self._settings = settings
+        self._gate = Gate(settings.capture)
+        self._scopes = ScopeFilter(settings.instrumentation_scopes, SCOPE)
+        self._tracers: set[str] = set()
+        self._attachment: Attachment | None = None
         resource = _resource(settings)
         runs = ActiveRuns()
         metering = _metering(settings, resource, endpoint, runs, stats) if settings.metrics else None
         self._ownership = Ownership(resource, _langfuse_projects(settings))
-        self.memory = MemoryBudget(settings.limits.memory)
+        self.memory = MemoryBudget(settings.limits.memory, settings.limits.memory * 3 // 8)
         self.worker = _worker(settings, prices, metering, self.memory)
-        self._processor = DraftProcessor(self.worker, delay=settings.limits.delay, stamp=self._stamp)
+        self._losses = LossLog(stats)
+        self._processor = DraftProcessor(
+            self.worker,
+            delay=settings.limits.delay,
+            stamp=self._stamp,
+            admits=self._admits,
+            memory=self.memory,
+            losses=self._losses,
+            drained_in=settings.limits.shutdown_timeout / 2,
+        )
         self.provider = TracerProvider(
             sampler=build_sampler(settings.sampler, settings.sampler_argument, self._ownership.has_own_parent),
             resource=resource,
@@ -84,37 +113,117 @@ class Pipeline:
             span_limits=_no_limits(),
         )
         self.provider.add_span_processor(self._processor)
+        self._attachment = None if settings.tracer_provider is None else self._attached()
         self._observer = TracingObserver(
             Recording(
-                tracer=self.provider.get_tracer(SCOPE, library_version()),
+                tracer=self.tracer(SCOPE, library_version()),
                 ownership=self._ownership,
                 hand_over=self._processor.hand_over,
                 deployment=settings.deployment,
                 capture=settings.capture,
                 history=settings.history,
                 runs=None if metering is None else runs,
+                finish=None if self._attachment is None else self._eager(self._attachment, prices),
             )
         )
         hooks.install(self._observer)
 
+    def tracer(self, name: str, version: str | None = None) -> Tracer:
+        """A tracer whose spans go the way of all others, whoever's provider makes them.
+
+        Args:
+            name: The instrumentation scope.
+            version: Its version.
+        """
+        self._tracers.add(name)
+        if self._attachment is None:
+            return self.provider.get_tracer(name, version)
+        return self._attachment.tracer(name, version)
+
+    def _attached(self) -> Attachment:
+        """Our place on the provider that was handed in."""
+        attachment = Attachment(
+            self._settings.tracer_provider,
+            self.provider,
+            self._processor,
+            belongs=self._belongs,
+            destinations=dict(zip(map(id, self.worker.destinations), _places(self._settings), strict=True)),
+            redact_name=self._gate.name,
+            redact_attributes=self._gate.attributes,
+        )
+        self._ownership.share_provider(attachment.is_seen, lambda: attachment.neighbours.langfuse_projects)
+        with guard("pipeline.attach"):
+            attachment.provider()
+        return attachment
+
+    def _eager(self, attachment: Attachment, prices: PriceList) -> EagerRendering:
+        deployment = self._settings.deployment
+        return EagerRendering(
+            attachment,
+            redact=self._gate.draft,
+            redact_text=self._gate.text,
+            price=_pricing(prices),
+            render=_rendering(self._settings),
+            identity=lambda draft: identity_attributes(draft.identity, deployment, root=draft.root),
+            is_own=is_own,
+            kind=observation_type,
+            dialects=self._settings.provider_dialects,
+        )
+
+    def _belongs(self, scope: str, attributes: Mapping[str, object]) -> bool:
+        """True for a span on a provider that others use too which goes to our destinations."""
+        verdict = self._scopes.verdict(scope)
+        return verdict if verdict is not None else scope in self._tracers or is_about_llms(scope, attributes)
+
+    def _admits(self, span: ReadableSpan) -> bool:
+        placing = placing_of(span)
+        if placing is not NO_PLACING:
+            return placing.belongs
+        scope = span.instrumentation_scope
+        return self._scopes.verdict("" if scope is None else scope.name) is not False
+
     def _stamp(self, span: SDKSpan, parent_context: Context | None) -> None:
         """Writes the identity on spans that were made with a plain tracer; our own have it already."""
+        attachment = self._attachment
+        shared = attachment is not None and attachment.made(span)
+        if attachment is not None and shared and not attachment.belongs(span):
+            return
+        if self._settings.tail_sampling is not None:
+            self._mark_local_root(span, parent_context)
         scope = span.instrumentation_scope
         if scope is not None and scope.name == SCOPE:
             return
-        root = self._ownership.is_root(parent_context)
-        span.set_attributes(identity_attributes(current_identity(), self._settings.deployment, root=root))
+        identity = current_identity()
+        root = self._ownership.starts_tree(identity.project, parent_context)
+        stamped = travelling_attributes(identity, self._settings.deployment, root=root)
+        if shared:
+            if project_of_sdk(span) is not None:
+                return
+            # What others have said of their own span stays.
+            stamped = {key: value for key, value in stamped.items() if key not in (span.attributes or {})}
+        span.set_attributes(stamped)
+
+    def _mark_local_root(self, span: SDKSpan, parent_context: Context | None) -> None:
+        root, context = self._ownership.local_root(span, parent_context), span.get_span_context()
+        # One that is filtered out never tells of its end.
+        if root != format_span_id(context.span_id) or self._admits(span):
+            span.set_attribute(LOCAL_ROOT, root)
 
     def flush(self, timeout: float) -> None:
         """Has all delivered that is finished, within so many seconds."""
         leave_open_calls(self._observer, paused_only=True)
         self._processor.force_flush(_milliseconds(timeout))
+        self._losses.look()
 
     def shutdown(self, timeout: float) -> None:
         """Ends what is under way, delivers and lets go of everything, within so many seconds."""
+        self._processor.hasten()
         leave_open_calls(self._observer)
         hooks.remove(self._observer)
+        if self._attachment is not None:
+            self._attachment.detach()
         self._processor.shutdown(_milliseconds(timeout))
+        self._losses.summarise()
 
     def queued(self) -> int:
         """Spans that have not gone to every destination."""
@@ -124,15 +233,23 @@ class Pipeline:
         """Spans that were lost before they reached a destination, by reason."""
         return Counter(self._processor.dropped) + Counter(self.worker.dropped)
 
+    def content_shed(self) -> Mapping[str, int]:
+        """Spans that lost their content before they reached a destination, by reason."""
+        return self._processor.content_shed
+
     def destination_stats(self) -> tuple[DestinationStats, ...]:
         """The health of each destination."""
         return tuple(destination.stats() for destination in self.worker.destinations)
 
 
-def _langfuse_projects(settings: Settings) -> frozenset[str]:
-    """The public keys of the Langfuse projects that spans are sent to."""
-    places = [one for one in settings.destinations if isinstance(one, HTTPDestination)]
-    return frozenset(key for one in places if (key := langfuse_project(one.endpoint, one.headers)))
+def _langfuse_projects(settings: Settings) -> Mapping[str | None, Collection[str]]:
+    """The public keys of the Langfuse projects that spans are sent to, by the name that chooses them."""
+    keys: dict[str | None, set[str]] = {}
+    for place in settings.destinations:
+        if isinstance(place, HTTPDestination) and (key := langfuse_project(place.endpoint, place.headers)):
+            for name in place.projects:
+                keys.setdefault(name, set()).add(key)
+    return keys
 
 
 def _milliseconds(seconds: float) -> int:
@@ -183,26 +300,34 @@ def _metering(
 
 
 def _worker(settings: Settings, prices: PriceList, metering: Metering | None, memory: MemoryBudget) -> Worker:
-    gate = Gate(settings.capture)
-
-    def price(draft: Draft) -> Draft:
-        return priced(draft, prices) if isinstance(draft, LLMDraft) else draft
-
-    def rendered(draft: Draft, dialects: Sequence[Dialect]) -> dict[str, Any]:
-        return dict(render(draft, settings.deployment, dialects))
-
+    gate, places = Gate(settings.capture), _places(settings)
     return Worker(
         redact=gate.draft,
         redact_attributes=gate.attributes,
         redact_text=gate.text,
         redact_name=gate.name,
-        price=price,
-        render=rendered,
+        price=_pricing(prices),
+        render=_rendering(settings),
         is_own=is_own,
-        # One after the other: a user's own exporter, which may take its time, comes last.
-        destinations=[
-            build_destination(destination, settings, memory)
-            for destination in sorted(settings.destinations, key=lambda one: isinstance(one, CustomDestination))
-        ],
+        destinations=[build_destination(place, settings, memory) for place in places],
         metering=metering,
+        router=Router(places, gate.text),
+        tail_sampling=settings.tail_sampling,
+        memory=memory,
     )
+
+
+def _places(settings: Settings) -> list[Destination]:
+    # One after the other: a user's own exporter, which may take its time, comes last.
+    return sorted(settings.destinations, key=lambda one: isinstance(one, CustomDestination))
+
+
+def _pricing(prices: PriceList) -> Callable[[Draft], Draft]:
+    return lambda draft: priced(draft, prices) if isinstance(draft, LLMDraft) else draft
+
+
+def _rendering(settings: Settings) -> Render:
+    def rendered(draft: Draft, dialects: Sequence[Dialect]) -> dict[str, Any]:
+        return dict(render(draft, settings.deployment, dialects))
+
+    return rendered

@@ -6,6 +6,7 @@ The module is not called ``configure``: importing it would hide the function of 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -20,10 +21,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import NoOpTracer, Tracer
 
+from looopy_otel.core import flushing
 from looopy_otel.core.config import resolve
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.settings import Capture, Dialect, History, Options, Settings, TailSampling
+from looopy_otel.core.sigterm import SigtermHandler
 from looopy_otel.core.types import DestinationStats, FlushResult, Stats
 from looopy_otel.export.metrics import opened_endpoint
 from looopy_otel.export.prometheus import PullEndpoint
@@ -36,8 +39,22 @@ Exporters = str | SpanExporter | Sequence[str | SpanExporter]
 Prices = Mapping[str, Mapping[str, float | Decimal | str]] | str | os.PathLike[str]
 Metrics = str | MetricReader | Sequence[str | MetricReader]
 
-_lock = threading.RLock()
-_active: Telemetry | None = None
+logger = logging.getLogger("looopy_otel")
+
+
+class _Current:
+    """The configuration in force, and the lock under which it changes; a forked child has a lock of its own."""
+
+    def __init__(self) -> None:
+        self.telemetry: Telemetry | None = None
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self.lock = threading.RLock()
+
+
+_current = _Current()
 
 
 def configure(
@@ -85,7 +102,8 @@ def configure(
             records sizes, roles, names, models and tokens only (``LOOOPY_OTEL_CAPTURE``).
         history: ``"full"`` (default) records the whole conversation on each call, ``"delta"`` what is new in it
             (``LOOOPY_OTEL_HISTORY``).
-        dialects: What a destination's spans carry, by its name: ``{"otlp": "seed"}``.
+        dialects: What a destination's spans carry, by its name: ``{"otlp": "seed"}``; under ``tracer_provider`` what
+            the exporters of a provider that was handed in get.
         otlp_endpoint: Base URL of a collector (``OTEL_EXPORTER_OTLP_ENDPOINT``).
         otlp_headers: Headers for it (``OTEL_EXPORTER_OTLP_HEADERS``).
         langfuse_public_key: ``LANGFUSE_PUBLIC_KEY``.
@@ -102,14 +120,18 @@ def configure(
             tokens by model (or pattern) and part, such as ``{"my-model": {"input": 2.5, "output": 10}}``, or the path
             of a JSON or TOML file that says so (``LOOOPY_OTEL_PRICES``).
         langfuse_projects: Keys of further Langfuse projects, by the name that `session(project=)` chooses them with:
-            ``{"tenant-a": {"public_key": …, "secret_key": …}}``, if need be with a ``base_url``.
+            ``{"tenant-a": {"public_key": …, "secret_key": …}}``, if need be with a ``base_url``
+            (``LOOOPY_OTEL_LANGFUSE_PROJECTS``: path of a JSON or TOML file that says so).
         memory_limit: Bytes that all spans on their way out may take in memory (``LOOOPY_OTEL_MEMORY_LIMIT``; default
             64 MiB).
         spool_limit: Bytes on disk per destination (``LOOOPY_OTEL_SPOOL_LIMIT``; default 512 MiB).
         shutdown_timeout: Seconds that the end of the process may take (``LOOOPY_OTEL_SHUTDOWN_TIMEOUT``; default 5).
-        handle_sigterm: True to deliver when SIGTERM ends the process; a handler of the program's own stays in place.
-        tracer_provider: The provider to make spans with, or ``"global"`` for OpenTelemetry's global one. Default is a
-            private one.
+        handle_sigterm: True to deliver when SIGTERM ends the process, which it then does all the same, with exit code
+            143 as the first process of a container. Only from the main thread; a handler of the program's own stays in
+            place.
+        tracer_provider: The provider to make spans with, or ``"global"`` for OpenTelemetry's global one, which may be
+            set later. Its own exporters then send our spans; `exporters` are added only where they are said, and get
+            what is about LLMs. Its sampler decides. Default is a private one.
         instrumentation_scopes: Whose spans go out: names of instrumentation scopes, ``*`` for any characters; those
             that begin with ``!`` are left out (``LOOOPY_OTEL_INSTRUMENTATION_SCOPES``, with commas between them).
         tail_sampling: Which whole traces are kept; default all.
@@ -152,26 +174,50 @@ def configure(
 
 
 def _activate(settings: Settings) -> Telemetry:
-    global _active
-    with _lock:
+    with _current.lock:
         endpoint = None if settings.disabled else opened_endpoint(settings.metrics)
-        if _active is None:
+        if _current.telemetry is None:
             atexit.register(_at_exit)
         else:
-            _active.shutdown()
+            _current.telemetry.shutdown()
         try:
-            _active = Telemetry(settings, endpoint)
+            _current.telemetry = Telemetry(settings, endpoint)
         except BaseException:
             if endpoint is not None:
                 endpoint.close()
             raise
         _at_exit_of_worker()
-        return _active
+        if settings.handle_sigterm and not settings.disabled:
+            _handle_sigterm(settings.limits.shutdown_timeout)
+        return _current.telemetry
+
+
+_SHARE_OF_EXIT = 0.95
+"""How much of the time that the end of the process may take is ours; the interpreter has an end of its own."""
+
+
+def _handle_sigterm(timeout: float) -> None:
+    problem = _sigterm.install(timeout)
+    if problem is not None:
+        logger.warning(
+            "looopy-otel: handle_sigterm=True has no effect: %s. Call shutdown() of what configure() returned "
+            "where SIGTERM is handled.",
+            problem,
+        )
+
+
+def _shut_down() -> None:
+    telemetry = _current.telemetry
+    if telemetry is not None:
+        telemetry.shutdown(telemetry.settings.limits.shutdown_timeout * _SHARE_OF_EXIT)
+
+
+_sigterm = SigtermHandler(_shut_down)
 
 
 def _at_exit() -> None:
-    if _active is not None:
-        _active.shutdown()
+    _shut_down()
+    _sigterm.end_if_arrived()
 
 
 def _at_exit_of_worker() -> None:
@@ -197,6 +243,7 @@ class Telemetry:
             self._pipeline = Pipeline(settings, self._prices, endpoint, self.stats)
         # Also where nothing is traced: budgets ask what a call costs.
         use_prices(self._prices)
+        flushing.install(self)
         self._closed = False
         self._reset()
         reset_after_fork(self._reset)
@@ -225,7 +272,7 @@ class Telemetry:
         Args:
             name: The instrumentation scope, such as ``my-tool``.
         """
-        return NoOpTracer() if self._pipeline is None else self._pipeline.provider.get_tracer(name)
+        return NoOpTracer() if self._pipeline is None else self._pipeline.tracer(name)
 
     def flush(self, timeout: float = 5.0) -> FlushResult:
         """Sends what is waiting; never raises, never takes longer than `timeout`.
@@ -248,15 +295,21 @@ class Telemetry:
         pipeline = self._pipeline
         destinations: tuple[DestinationStats, ...] = () if pipeline is None else pipeline.destination_stats()
         dropped: Counter[str] = Counter() if pipeline is None else Counter(pipeline.dropped())
+        shed: Counter[str] = Counter() if pipeline is None else Counter(pipeline.content_shed())
         for destination in destinations:
             dropped.update(destination.dropped)
+            shed.update(destination.content_shed)
         return Stats(
             queued=0 if pipeline is None else pipeline.queued(),
             exported=sum(destination.exported for destination in destinations),
             spooled=sum(destination.spooled for destination in destinations),
             dropped=dict(dropped),
+            content_shed=dict(shed),
+            memory=0 if pipeline is None else pipeline.memory.used,
             internal_errors=dict(guard.faults),
             unpriced_calls={} if pipeline is None else dict(pipeline.worker.unpriced_calls),
+            sampled_out=0 if pipeline is None else pipeline.worker.sampled_out,
+            undecided=0 if pipeline is None else pipeline.worker.undecided,
             destinations=destinations,
         )
 
@@ -269,23 +322,29 @@ class Telemetry:
         Returns:
             As `flush`.
         """
-        with _lock:
+        with _current.lock:
             drop_prices(self._prices)
+            flushing.remove(self)
             if not self._closed and self._pipeline is not None:
                 self._closed = True
                 with guard("telemetry.shutdown"):
                     self._pipeline.shutdown(self._settings.limits.shutdown_timeout if timeout is None else timeout)
+            if _current.telemetry is self:
+                _sigterm.remove()
             return self._flushed()
 
     def _flushed(self) -> FlushResult:
         stats = self.stats()
-        totals = Counter(exported=stats.exported, dropped=sum(stats.dropped.values()))
+        totals = Counter(
+            exported=stats.exported, dropped=sum(stats.dropped.values()), shed=sum(stats.content_shed.values())
+        )
         since, self._reported = totals - self._reported, totals
         return FlushResult(
             exported=since["exported"],
             spooled=stats.spooled,
             dropped=since["dropped"],
             pending=stats.queued + sum(destination.queued for destination in stats.destinations),
+            content_shed=since["shed"],
         )
 
     def __enter__(self) -> Telemetry:

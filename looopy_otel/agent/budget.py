@@ -15,6 +15,7 @@ from looopy_otel.agent.pricing import price_at_once, price_of
 from looopy_otel.core.delivery import accounted
 from looopy_otel.core.errors import ConfigurationError
 from looopy_otel.core.identity import Identity
+from looopy_otel.core.money import plain
 from looopy_otel.core.operation import AgentRun, CallNext, LLMCall
 from looopy_otel.core.types import LLMResponse
 
@@ -119,7 +120,7 @@ class Budget:
             allowed = self._limits.get(name)
             if allowed is not None and used >= allowed:
                 raise BudgetExceededError(
-                    f"budget exceeded: {name}={allowed.normalize():f}{self._whose}, used {used.normalize():f} "
+                    f"budget exceeded: {name}={plain(allowed)}{self._whose}, used {plain(used)} "
                     f"in {ledger.llm_calls} LLM and {ledger.tool_calls} tool calls; the next {kind} call was not made",
                     limit=name,
                     allowed=allowed,

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
+from looopy_otel.core.money import plus
 from looopy_otel.core.usage import Usage
 
 CallKind: TypeAlias = Literal["LLM", "tool"]
@@ -113,7 +114,7 @@ class Ledger:
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage + usage
         if cost is not None:
-            self.cost = cost if self.cost is None else self.cost + cost
+            self.cost = cost if self.cost is None else plus(self.cost, cost)
         elif model not in self.unpriced_models and len(self.unpriced_models) < MOST_MODELS:
             self.unpriced_models.append(model)
 

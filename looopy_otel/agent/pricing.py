@@ -7,6 +7,7 @@ import threading
 from decimal import Decimal
 
 from looopy_otel.core.guard import guard
+from looopy_otel.core.money import total_if_known
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.types import LLMResponse
 
@@ -42,8 +43,7 @@ def _says_its_cost(response: LLMResponse) -> bool:
 
 def _look_up(operation: LLMCall, response: LLMResponse) -> Decimal | None:
     """Each try has its own price: a long prompt is dearer, two short ones are not."""
-    costs = [_cost_of(operation, answer) for answer in response.tries or (response,)]
-    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+    return total_if_known([_cost_of(operation, answer) for answer in response.tries or (response,)])
 
 
 def _cost_of(operation: LLMCall, response: LLMResponse) -> Decimal | None:

@@ -17,6 +17,7 @@ from looopy_otel.agent.pricing import price_of
 from looopy_otel.core.delivery import Delivery, current_delivery, watch_delivery
 from looopy_otel.core.errors import ConfigurationError, MissingExtraError
 from looopy_otel.core.hooks import Recorder, announce, innermost
+from looopy_otel.core.money import total_if_known
 from looopy_otel.core.operation import Attempt, CallNext, LLMCall, Step
 from looopy_otel.core.types import LLMResponse
 from looopy_otel.core.usage import Usage
@@ -177,7 +178,7 @@ def _with_all(response: Any, refused: Sequence[LLMResponse]) -> Any:
     if not isinstance(response, LLMResponse) or not refused:
         return response
     answers = (*refused, response)
-    usage, cost = _usage_of(answers), _total([answer.cost for answer in answers])
+    usage, cost = _usage_of(answers), total_if_known([answer.cost for answer in answers])
     return replace(
         response,
         usage=usage,
@@ -190,15 +191,11 @@ def _with_all(response: Any, refused: Sequence[LLMResponse]) -> Any:
 
 async def _cost_told(operation: LLMCall, refused: Sequence[LLMResponse]) -> Decimal | None:
     """USD of tries that were all refused; None where nobody knows, or where the usage of all together tells it too."""
-    cost = _total([await price_of(operation, answer) for answer in refused]) if refused else None
+    cost = total_if_known([await price_of(operation, answer) for answer in refused]) if refused else None
     if cost is None or any(answer.cost is not None for answer in refused):
         return cost
     together = replace(refused[-1], usage=_usage_of(refused))
     return None if cost == await price_of(operation, together) else cost
-
-
-def _total(costs: Sequence[Decimal | None]) -> Decimal | None:
-    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -9,6 +9,8 @@ import typer
 
 from looopy_otel.cli import terminal
 from looopy_otel.cli.demo import demo
+from looopy_otel.cli.doctor import doctor
+from looopy_otel.cli.spool import spool
 from looopy_otel.cli.traces import show, traces
 from looopy_otel.core.config import library_version
 from looopy_otel.core.errors import LooopyError
@@ -20,8 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, traces, show):
+for command in (demo, traces, show, doctor):
     app.command()(command)
+app.add_typer(spool, name="spool")
 
 
 def _version(wanted: bool) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Final, NoReturn
 
 from rich.console import Console
@@ -65,6 +67,17 @@ def _console(*, stderr: bool = False, least_width: int = LEAST_WIDTH) -> Console
 def say(line: str | Text = "") -> None:
     """Prints one line to standard output as it is; a long one is left for the terminal to wrap."""
     output().print(line, soft_wrap=True)
+
+
+@contextmanager
+def without_log() -> Generator[None]:
+    """Keeps the library's own warnings back inside, for a command that says the same in its own words."""
+    logger = logging.getLogger("looopy_otel")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def abandon_output() -> None:

@@ -49,6 +49,8 @@ from looopy_otel.core.settings import (
 )
 
 DEFAULT_OTLP_ENDPOINT = "http://localhost:4318"
+PROVIDER = "tracer_provider"
+"""What a provider that was handed in is called among the dialects."""
 DEFAULT_LITELLM_URL = "http://localhost:4000"
 SAMPLERS = (
     "always_on",
@@ -68,6 +70,9 @@ _TEXT_OPTIONS = (
     "langfuse_secret_key",
     "langfuse_base_url",
 )
+_SECRET_OPTIONS = frozenset({"otlp_endpoint", "langfuse_public_key", "langfuse_secret_key", "langfuse_base_url"})
+"""Those whose value a problem does not show; a URL may hold a password."""
+
 _MAPPING_EXAMPLES = {
     "dialects": "{'otlp': 'seed'}",
     "otlp_headers": "{'authorization': 'Bearer …'}",
@@ -130,6 +135,11 @@ def configuration_error(problems: Sequence[str]) -> ConfigurationError:
     return ConfigurationError("looopy-otel is not configured rightly:\n- " + "\n- ".join(problems))
 
 
+def process_environment() -> Environment:
+    """The process's environment, for who tells where a setting comes from."""
+    return os.environ
+
+
 def library_version() -> str:
     """The installed version of looopy-otel."""
     try:
@@ -170,13 +180,16 @@ class _Resolution:
             capture=self._capture(),
             history=cast("History", self._choice("history", "LOOOPY_OTEL_HISTORY", get_args(History), "full")),
             spool_directory=self._spool_directory(),
-            sampler=self._choice("", "OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),
-            sampler_argument=self._reader.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0),
+            sampler=self._sampler(),
+            sampler_argument=1.0
+            if self._leaves_sampling
+            else self._reader.number("OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0),
             disabled=(self._reader.text("OTEL_SDK_DISABLED") or "").lower() == "true",
             limits=export.limits(),
             tail_sampling=export.tail_sampling(),
             instrumentation_scopes=export.instrumentation_scopes(),
-            tracer_provider=options.tracer_provider,
+            tracer_provider=export.tracer_provider(),
+            provider_dialects=self._provider_dialects(),
             handle_sigterm=bool(options.handle_sigterm),
             metrics=MetricsResolution(options, self._reader).destinations(),
             prices=PricesResolution(options.prices, self._reader).prices(),
@@ -190,11 +203,21 @@ class _Resolution:
             raise self._error()
         return settings
 
+    @property
+    def _leaves_sampling(self) -> bool:
+        """True where a provider was handed in: the variables are its own, and may name samplers that only it knows."""
+        return self._options.tracer_provider is not None
+
+    def _sampler(self) -> str:
+        default = "parentbased_always_on"
+        return default if self._leaves_sampling else self._choice("", "OTEL_TRACES_SAMPLER", SAMPLERS, default)
+
     def _check_types(self) -> None:
         for name in _TEXT_OPTIONS:
             value = getattr(self._options, name)
             if value is not None and not isinstance(value, str):
-                self._reader.problems.append(f"{name}={value!r}: must be text")
+                shown = "" if name in _SECRET_OPTIONS else f"={value!r}"
+                self._reader.problems.append(f"{name}{shown}: must be text")
         for name in _MAPPING_EXAMPLES:
             value = getattr(self._options, name)
             if value is not None and not isinstance(value, Mapping):
@@ -231,21 +254,38 @@ class _Resolution:
 
     def _destinations(self) -> tuple[Destination, ...]:
         made = list(chain.from_iterable(map(self._made, self._wanted())))
-        names = [destination.name for destination in made]
-        unknown = set(self._options.dialects or ()) - set(names)
+        names = list(dict.fromkeys(destination.name for destination in made))
+        unknown = set(self._options.dialects or ()) - set(names) - self._provider_names()
         if unknown and not self._reader.problems:
             self._reader.problems.append(
                 f"dialects: {', '.join(sorted(unknown))} is not among the exporters ({', '.join(names) or 'none'})"
             )
         found: dict[object, Destination] = {}
         for destination in made:
-            found.setdefault(_destination_key(destination), destination)
+            key = _destination_key(destination)
+            found[key] = _together(found[key], destination) if key in found else destination
         return tuple(found.values())
+
+    def _provider_names(self) -> set[str]:
+        """What a provider that was handed in is called among the dialects."""
+        return set() if self._options.tracer_provider is None else {PROVIDER}
+
+    def _provider_dialects(self) -> tuple[Dialect, ...] | None:
+        named = self._options.tracer_provider is not None and PROVIDER in (self._options.dialects or {})
+        return self._dialects(PROVIDER, ("genai",)) if named else None
+
+    def _default_exporters(self) -> str:
+        """What is not said where a provider was handed in is what its own exporters do."""
+        options = self._options
+        if options.tracer_provider is None:
+            return "auto"
+        said = (options.otlp_endpoint, options.langfuse_public_key, options.langfuse_secret_key)
+        return "auto" if any(said) or options.langfuse_projects else "none"
 
     def _wanted(self) -> list[object]:
         said = self._options.exporters
         if said is None:
-            said = self._reader.text("LOOOPY_OTEL_EXPORTERS") or "auto"
+            said = self._reader.text("LOOOPY_OTEL_EXPORTERS") or self._default_exporters()
         if isinstance(said, str):
             said = [name.strip().lower() for name in said.split(",") if name.strip()]
         elif not isinstance(said, Iterable):
@@ -261,7 +301,7 @@ class _Resolution:
             names.append("langfuse")
         if self._otlp_endpoint() is not None:
             names.append("otlp")
-        return names or ["local"]
+        return names or (["local"] if self._options.tracer_provider is None else [])
 
     def _made(self, wanted: object) -> Iterable[Destination]:
         match wanted:
@@ -324,10 +364,18 @@ def _destination_key(destination: Destination) -> object:
     """Equal for destinations that are the same place: host and project, file, stream, exporter object."""
     match destination:
         case HTTPDestination():
-            return (destination.project, same_place_key(destination.endpoint, destination.headers))
+            return same_place_key(destination.endpoint, destination.headers)
         case LocalDestination():
             return ("local", destination.path)
         case ConsoleDestination():
             return "console"
         case CustomDestination():
             return id(destination.exporter)
+
+
+def _together(first: Destination, second: Destination) -> Destination:
+    """One destination for two that are the same place: it takes the projects of both."""
+    if not isinstance(first, HTTPDestination) or not isinstance(second, HTTPDestination):
+        return first
+    added = tuple(name for name in (second.project, *second.further_projects) if name not in first.projects)
+    return replace(first, further_projects=(*first.further_projects, *added)) if added else first

@@ -80,5 +80,6 @@ class EnvironmentReader:
         """True for a URL that an endpoint can have; anything else is a problem."""
         problem = url_problem(url)
         if problem is not None:
-            self.problems.append(f"{what} {url.rpartition('@')[2]!r}: {problem}")
+            # What stands before the @ and in a query may be a secret.
+            self.problems.append(f"{what} {url.partition('?')[0].rpartition('@')[2]!r}: {problem}")
         return problem is None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, cast
+
 from looopy_otel.core.environment import EnvironmentReader
 from looopy_otel.core.settings import DEFAULT_MEMORY_LIMIT, DEFAULT_SPOOL_LIMIT, ExportLimits, Options, TailSampling
 
 _LEAST_LIMIT = 1024 * 1024
 _MOST_LIMIT = 1024**4
+_MOST_PATIENCE = 86_400.0
+_UNITS = {"slower_than": "seconds", "costlier_than": "USD"}
 
 
 class ExportResolution:
@@ -36,7 +41,9 @@ class ExportResolution:
         if said is not None and not isinstance(said, TailSampling):
             self._reader.problems.append(f"tail_sampling={said!r}: must be a looopy_otel.TailSampling, or None")
             return None
-        return said
+        problems = list(_tail_problems(said)) if said is not None else []
+        self._reader.problems.extend(f"tail_sampling: {problem}" for problem in problems)
+        return None if problems else said
 
     def instrumentation_scopes(self) -> tuple[str, ...]:
         """Patterns of instrumentation scopes, as said; none where nothing was said."""
@@ -52,6 +59,21 @@ class ExportResolution:
             )
             return ()
         return patterns
+
+    def tracer_provider(self) -> Any:
+        """The provider, ``"global"``, or None; the stand-in that OpenTelemetry gives before one is set means global."""
+        said = self._options.tracer_provider
+        if said is None or said == "global":
+            return said
+        kind = cast("type[Any]", type(said))
+        if (kind.__module__, kind.__name__) == ("opentelemetry.trace", "ProxyTracerProvider"):
+            return "global"
+        if not all(callable(getattr(said, method, None)) for method in ("get_tracer", "add_span_processor")):
+            self._reader.problems.append(
+                f"tracer_provider: a {kind.__module__}.{kind.__qualname__} takes no processors of OpenTelemetry's SDK; "
+                "hand in an opentelemetry.sdk.trace.TracerProvider or 'global', or leave it out for a private one"
+            )
+        return said
 
     def _bytes(self, option: str, variable: str, default: int) -> int:
         said = getattr(self._options, option)
@@ -70,3 +92,25 @@ class ExportResolution:
             self._reader.problems.append(f"{option}={said!r}: must be a number of seconds from 0 to 3600")
             return default
         return float(said)
+
+
+def _tail_problems(said: TailSampling) -> Iterator[str]:
+    """What is wrong in it, one line each."""
+    errors: Any = said.errors
+    memory: Any = said.memory
+    if not isinstance(errors, bool):
+        yield f"errors={errors!r}: must be True or False"
+    for name in ("slower_than", "costlier_than"):
+        value = getattr(said, name)
+        if value is not None and not _is_number(value, 0.0, float("inf")):
+            yield f"{name}={value!r}: must be a number of {_UNITS[name]}, 0 or more, or None"
+    if not _is_number(said.ratio, 0.0, 1.0):
+        yield f"ratio={said.ratio!r}: must be a number from 0 to 1"
+    if isinstance(memory, bool) or not isinstance(memory, int) or not _LEAST_LIMIT <= memory <= _MOST_LIMIT:
+        yield f"memory={memory!r}: must be a whole number of bytes, 1 MiB to 1 TiB"
+    if not _is_number(said.patience, 0.01, _MOST_PATIENCE):
+        yield f"patience={said.patience!r}: must be a number of seconds from 0.01 to {_MOST_PATIENCE:g}"
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most

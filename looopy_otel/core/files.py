@@ -21,6 +21,9 @@ def make_private_directory(directory: Path) -> None:
         directory = directory.parent
     for one in reversed(missing):
         one.mkdir(mode=OWNER_ONLY_DIRECTORY, exist_ok=True)
+        if one.stat().st_mode & OWNER_ONLY_DIRECTORY != OWNER_ONLY_DIRECTORY:
+            # The umask took rights away from the owner.
+            one.chmod(OWNER_ONLY_DIRECTORY)
 
 
 def create_private_file(path: Path) -> int:
@@ -33,4 +36,8 @@ def create_private_file(path: Path) -> int:
         FileExistsError: If it is there already.
         OSError: If it cannot be created.
     """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE)
+    if hasattr(os, "fchmod") and os.fstat(descriptor).st_mode & OWNER_ONLY_FILE != OWNER_ONLY_FILE:
+        # The umask took rights away from the owner.
+        os.fchmod(descriptor, OWNER_ONLY_FILE)
+    return descriptor

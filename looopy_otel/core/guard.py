@@ -7,7 +7,7 @@ import signal
 import threading
 from collections import Counter
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import ClassVar
 
 _SIGNALS = tuple(signal.valid_signals())
@@ -24,7 +24,8 @@ class guard:
 
     faults: ClassVar[Counter[str]] = Counter()
     raising: ClassVar[bool] = False
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    # A handler of a signal may count a fault while its own thread counts another.
+    _lock: ClassVar[threading.RLock] = threading.RLock()
 
     __slots__ = ("_place",)
 
@@ -62,15 +63,30 @@ def _log(place: str, error: Exception) -> None:
 
 def is_from_signal(error: BaseException) -> bool:
     """True for what a handler of a signal has raised, on top of whatever was running in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    codes = {code for number in _SIGNALS if (code := _code_of(signal.getsignal(number))) is not None}
+    codes = _handlers()
     traceback = error.__traceback__ if codes else None
     while traceback is not None:
         if traceback.tb_frame.f_code in codes:
             return True
         traceback = traceback.tb_next
     return False
+
+
+def is_handling_signal(frame: FrameType | None) -> bool:
+    """True where a frame, or one below it, is that of a signal's handler."""
+    codes = _handlers()
+    while frame is not None and codes:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _handlers() -> set[object]:
+    """The code of the handlers of signals, which run in the main thread; none in others."""
+    if threading.current_thread() is not threading.main_thread():
+        return set()
+    return {code for number in _SIGNALS if (code := _code_of(signal.getsignal(number))) is not None}
 
 
 def _code_of(handler: object) -> object:

@@ -198,12 +198,13 @@ def announce(operation: Operation, *, parent: Handle | None = None, current: boo
         The observer's handle; one that does nothing where the slot is empty, tracing is suppressed here,
         or the observer failed.
     """
-    if _observer is None or suppression.get():
+    observer = _observer  # Another thread may empty the slot meanwhile.
+    if observer is None or suppression.get():
         return NO_RECORDER
     before = _innermost.get()
     try:
         with guard("observer.start"):
-            return _observer.start(operation, parent=parent, current=current)
+            return observer.start(operation, parent=parent, current=current)
     except BaseException as interrupt:
         # What was opened reaches nobody who could end it.
         opened = _innermost.get()

@@ -144,13 +144,14 @@ def session(
         tags: Labels of the trace in Langfuse.
         metadata: Trace metadata; values that JSON can say.
         trace_name: The trace's name in Langfuse; the agent id where none is given.
-        project: The Langfuse project, by its configured name.
+        project: The Langfuse project, by its configured name: one of `configure(langfuse_projects=)`. Spans whose
+            project is unknown go to no Langfuse.
 
     Returns:
         A context manager for ``with`` and ``async with``.
 
     Raises:
-        TypeError: If `tags` is one string, an id is neither text nor a number, or `metadata` is no mapping.
+        TypeError: If `tags` is one string, an id or a name is neither text nor a number, or `metadata` is no mapping.
     """
     if isinstance(tags, str):
         raise TypeError(f"tags must be a list of strings, not the string {tags!r}; write tags=[{tags!r}]")
@@ -164,7 +165,7 @@ def session(
         tags=tuple(dict.fromkeys((*outer.tags, *(str(snapshot(tag)) for tag in tags)))),
         metadata={**outer.metadata, **_facts(metadata)},
         trace_name=_identifier("trace_name", trace_name) or outer.trace_name,
-        project=project or outer.project,
+        project=_identifier("project", project) or outer.project,
     )
     return identity_scope(inner)
 

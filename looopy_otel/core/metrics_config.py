@@ -64,8 +64,18 @@ class MetricsResolution:
 
     def _automatic(self) -> Iterator[str]:
         endpoint = self._endpoint()
-        if endpoint is not None and not is_langfuse(endpoint):
+        if endpoint is not None and not is_langfuse(endpoint) and not self._is_for_others():
             yield "otlp"
+
+    def _is_for_others(self) -> bool:
+        """True where a provider was handed in whose exporters speak another protocol than ours, by the variables.
+
+        OpenTelemetry's distribution sets them to gRPC by itself.
+        """
+        if self._options.tracer_provider is None or self._options.otlp_endpoint:
+            return False
+        names = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+        return next(filter(None, map(self._reader.text, names)), "http/protobuf") != "http/protobuf"
 
     def _destination(self, wanted: object) -> MetricsDestination | None:
         match wanted:

@@ -88,7 +88,10 @@ class OTLPVariables:
                 **self._reader.pairs("OTEL_EXPORTER_OTLP_HEADERS"),
                 **self._reader.pairs(f"OTEL_EXPORTER_OTLP_{self._signal}_HEADERS"),
             }
+        headers: dict[str, str] = {}
         for name, value in said.items():
             if problem := header_problem(str(name), value):
                 self._reader.problems.append(f"OTLP headers: {problem}")
-        return {str(name).lower(): value for name, value in said.items()}
+            else:
+                headers[str(name).lower()] = value
+        return headers

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any, Final, cast
 
 from looopy_otel.core.environment import EnvironmentReader
 from looopy_otel.core.model_price import PER_REQUEST, PRICE_NAMES, ModelPrice
+from looopy_otel.core.table_file import read_table
 
 VARIABLE: Final = "LOOOPY_OTEL_PRICES"
 _EXAMPLE = "{'my-model': {'input': 2.5, 'output': 10}}"
@@ -37,7 +35,9 @@ class PricesResolution:
         if said is None and (variable := self._reader.text(VARIABLE)) is not None:
             said, self._source = variable, VARIABLE
         if isinstance(said, str | os.PathLike):
-            said = self._read(Path(cast("str | os.PathLike[str]", said)).expanduser())
+            path = cast("str | os.PathLike[str]", said)
+            self._source = f"{self._source} ({os.fspath(path)})"
+            said = read_table(path, lambda text: self._problem("", text))
         if said is None:
             return ()
         if not isinstance(said, Mapping):
@@ -45,19 +45,6 @@ class PricesResolution:
             return ()
         entries = cast("Mapping[object, object]", said)
         return tuple(price for name, entry in entries.items() if (price := self._price(name, entry)) is not None)
-
-    def _read(self, path: Path) -> object:
-        self._source = f"{self._source} ({path})"
-        try:
-            text = path.read_text(encoding="utf-8")
-            if path.suffix.lower() == ".toml":
-                return tomllib.loads(text, parse_float=Decimal)
-            return json.loads(text, parse_float=Decimal)
-        except OSError as error:
-            self._problem("", f"cannot be read: {error.strerror or error}")
-        except ValueError as error:
-            self._problem("", f"is neither TOML (*.toml) nor JSON: {error}")
-        return None
 
     def _price(self, name: object, entry: object) -> ModelPrice | None:
         if not isinstance(name, str) or not name.strip():

@@ -9,6 +9,18 @@ from __future__ import annotations
 
 from typing import Final
 
+# Beginnings of names, which tell what a span of somebody else is about.
+GEN_AI_PREFIX: Final = "gen_ai."
+LANGFUSE_OBSERVATION_PREFIX: Final = "langfuse.observation."
+LANGFUSE_PROMPT_PREFIX: Final = "langfuse.observation.prompt."
+
+# In no convention: what our spans carry on a provider of somebody else where no other name of the GenAI conventions
+# does, since the Langfuse SDK on that provider takes only spans with one.
+GEN_AI_SPAN_KIND: Final = "gen_ai.span.kind"
+
+# In no convention: the header of a Celery message under which the headers of its trace stand, out of the way of others.
+CELERY_HEADER: Final = "looopy.trace"
+
 # Spans of this project.
 SPAN_AGENT: Final = "agent.execute"
 SPAN_ITERATION: Final = "agent.iteration"
@@ -27,6 +39,10 @@ ERROR_TYPE: Final = "error.type"
 ERROR_TYPE_UNKNOWN_TOOL: Final = "unknown_tool"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+
+# What a span carries inside the process only; it is taken off before anything leaves.
+PROJECT: Final = "looopy.project"
+LOCAL_ROOT: Final = "looopy.local_root"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
@@ -69,6 +85,8 @@ INPUT_BYTES: Final = "looopy.input.bytes"
 INPUT_ROLES: Final = "looopy.input.roles"
 OUTPUT_BYTES: Final = "looopy.output.bytes"
 OUTPUT_ROLES: Final = "looopy.output.roles"
+CONTENT_SHED: Final = "looopy.content_shed"
+"""True on a span whose content was given up, since more waited than memory may hold; sizes and roles remain."""
 METADATA: Final = "looopy.metadata."
 
 # The seed's names; the GenAI conventions call them deprecated or never had them.

@@ -88,6 +88,7 @@ class HTTPDestination:
         certificate: Path of a CA bundle, or None for the system's.
         gzip: True to compress bodies.
         project: The name under which `session(project=)` chooses it; None for one that takes what names no project.
+        further_projects: What else of these it takes, where several lead to the same place.
     """
 
     name: Literal["langfuse", "otlp"]
@@ -98,11 +99,22 @@ class HTTPDestination:
     certificate: str | None = None
     gzip: bool = True
     project: str | None = None
+    further_projects: tuple[str | None, ...] = ()
+
+    @property
+    def projects(self) -> frozenset[str | None]:
+        """The projects that it takes, by name; None among them stands for what names none."""
+        return frozenset((self.project, *self.further_projects))
+
+    @property
+    def label(self) -> str:
+        """What it is called in stats and messages: ``otlp``, ``langfuse``, ``langfuse:tenant-a``."""
+        return self.name if None in self.projects else f"{self.name}:{self.project}"
 
     def __repr__(self) -> str:
         # A query may hold a token.
         endpoint = self.endpoint.partition("?")[0]
-        return f"{type(self).__name__}(name={self.name!r}, endpoint={endpoint!r}, dialects={self.dialects!r})"
+        return f"{type(self).__name__}(name={self.label!r}, endpoint={endpoint!r}, dialects={self.dialects!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,8 @@ class Settings:
         tail_sampling: Which whole traces are kept; None for all.
         instrumentation_scopes: Patterns of the scopes whose spans go out; those that begin with ``!`` leave out.
         tracer_provider: The provider that spans are made with, ``"global"``, or None for a private one.
+        provider_dialects: What the spans carry that a provider handed in exports by itself; None for what its exporters
+            understand.
         handle_sigterm: True to deliver when the process is told to end by SIGTERM.
         content_budget: Bytes of content kept of one value at most.
         metrics: Where metrics go; nothing is measured when it is empty.
@@ -212,6 +226,7 @@ class Settings:
     tail_sampling: TailSampling | None = None
     instrumentation_scopes: tuple[str, ...] = ()
     tracer_provider: Any = None
+    provider_dialects: tuple[Dialect, ...] | None = None
     handle_sigterm: bool = False
     content_budget: int = 16 * 1024 * 1024
     metrics: tuple[MetricsDestination, ...] = ()
@@ -242,7 +257,8 @@ class Options:
         spool_directory: Directory of the outboxes; environment ``LOOOPY_OTEL_SPOOL_DIR``.
         metrics: ``"auto"``, names, `MetricReader`s, or a list of these; environment ``LOOOPY_OTEL_METRICS``.
         prices: USD per million tokens by model and part, or the path of a file; environment ``LOOOPY_OTEL_PRICES``.
-        langfuse_projects: Keys of further Langfuse projects, by the name that `session(project=)` says.
+        langfuse_projects: Keys of further Langfuse projects, by the name that `session(project=)` says; environment
+            ``LOOOPY_OTEL_LANGFUSE_PROJECTS``, the path of a file.
         memory_limit: Bytes; environment ``LOOOPY_OTEL_MEMORY_LIMIT``.
         spool_limit: Bytes per destination; environment ``LOOOPY_OTEL_SPOOL_LIMIT``.
         shutdown_timeout: Seconds; environment ``LOOOPY_OTEL_SHUTDOWN_TIMEOUT``.

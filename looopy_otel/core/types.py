@@ -23,6 +23,9 @@ RunOutcome = Literal["completed", "failed", "cancelled", "max_iterations", "budg
 UsageSource = Literal["reported", "estimated", "missing"]
 CostSource = Literal["provider", "override", "price-table", "unknown"]
 
+DestinationState = Literal["ok", "retrying", "open"]
+"""Whether a destination answers: ``retrying`` after a failure, ``open`` while it counts as down and is only probed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -292,12 +295,14 @@ class FlushResult:
         spooled: Safe on this machine's disk, not yet acknowledged.
         dropped: Lost since the last flush; `Stats.dropped` says why.
         pending: Still in memory when the time was up.
+        content_shed: Spans among all these that lost their content since the last flush; `Stats.content_shed` says why.
     """
 
     exported: int = 0
     spooled: int = 0
     dropped: int = 0
     pending: int = 0
+    content_shed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,13 +310,17 @@ class DestinationStats:
     """The health of one destination since `configure()`, in spans.
 
     Attributes:
-        name: ``langfuse``, ``otlp``, ``local``, ``console`` or the exporter's class name.
+        name: ``langfuse`` (with a project's name: ``langfuse:tenant-a``), ``otlp``, ``local``, ``console`` or the
+            exporter's class name.
         queued: Waiting in memory.
         exported: Acknowledged.
         spooled: On disk, not yet acknowledged.
         dropped: Lost, by reason.
+        content_shed: Sent on or kept without their content, by reason.
         last_error: The last failure in one line, secrets masked.
         last_success: Unix time in seconds of the last acknowledgement.
+        state: Whether it answers.
+        state_since: Unix time in seconds at which the state began; None when there was no other.
     """
 
     name: str
@@ -319,8 +328,11 @@ class DestinationStats:
     exported: int = 0
     spooled: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    content_shed: Mapping[str, int] = field(default_factory=dict[str, int])
     last_error: str | None = None
     last_success: float | None = None
+    state: DestinationState = "ok"
+    state_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +344,13 @@ class Stats:
         exported: Acknowledged spans, over all destinations.
         spooled: Spans on disk, over all destinations.
         dropped: Lost spans by reason, over all destinations.
+        content_shed: Spans by reason that lost their content (texts, arguments, results), not themselves; each says so
+            in its attribute ``looopy.content_shed``.
+        memory: Bytes of memory that the waiting spans take, about; `configure(memory_limit=)` bounds them.
         internal_errors: Faults of this library that were swallowed, by place.
         unpriced_calls: LLM calls without a known cost, by model.
+        sampled_out: Spans of traces that tail sampling did not keep; they are no losses, and count in metrics.
+        undecided: Spans that tail sampling let pass before their trace was over, since too much waited.
         destinations: One entry per destination.
     """
 
@@ -341,6 +358,10 @@ class Stats:
     exported: int = 0
     spooled: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    content_shed: Mapping[str, int] = field(default_factory=dict[str, int])
+    memory: int = 0
     internal_errors: Mapping[str, int] = field(default_factory=dict[str, int])
     unpriced_calls: Mapping[str, int] = field(default_factory=dict[str, int])
+    sampled_out: int = 0
+    undecided: int = 0
     destinations: tuple[DestinationStats, ...] = ()

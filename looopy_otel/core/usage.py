@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from looopy_otel.core.shapes.fields import get
-from looopy_otel.core.usage_details import cache_writes, count_of, either, first, modality
+from looopy_otel.core.usage_details import cache_writes, count_of, either, first, is_no_count, modality, totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +93,28 @@ def usage_from_openai(reported: object) -> Usage | None:
     Returns:
         The usage, each part cut to the total it belongs to, or None when no count was reported.
     """
-    prompt, completion = count_of(get(reported, "prompt_tokens")), count_of(get(reported, "completion_tokens"))
     total = count_of(get(reported, "total_tokens"))
-    if prompt is None and completion is None:
+    found = totals(get(reported, "prompt_tokens"), get(reported, "completion_tokens"), total)
+    if found is None or (not any(found) and total):
         return None
-    if prompt is None and get(reported, "prompt_tokens") is not None and not total:
-        # A count that cannot be one: what was used is unknown, not small.
-        return None
-    if prompt is None:
-        prompt = max((total or 0) - (completion or 0), 0)
-    if completion is None:
-        completion = max((total or 0) - prompt, 0)
-    if not prompt and not completion and total:
-        return None
+    prompt, completion = found
     inputs, outputs = get(reported, "prompt_tokens_details"), get(reported, "completion_tokens_details")
     kept = first(inputs, "cache_creation_token_details") or get(reported, "cache_creation")
     read = either(first(inputs, "cached_tokens"), first(reported, "cache_read_input_tokens", *_CACHE_HITS))
+    written = cache_writes(
+        either(
+            first(inputs, "cache_creation_tokens", "cache_write_tokens"),
+            first(reported, "cache_creation_input_tokens"),
+        ),
+        kept,
+    )
+    cached = (count_of(read) or 0) + (count_of(written.get("cache_write_tokens")) or 0)
+    reasoning = count_of(_named(outputs, _OUTPUT_DETAILS).get("reasoning_tokens")) or 0
     return _usage(
         prompt,
-        completion + _beside(prompt, completion, total, _named(outputs, _OUTPUT_DETAILS).get("reasoning_tokens"), read),
+        completion + _beside(prompt, completion, total, reasoning, cached),
         cache_read_tokens=read,
-        **cache_writes(
-            either(
-                first(inputs, "cache_creation_tokens", "cache_write_tokens"),
-                first(reported, "cache_creation_input_tokens"),
-            ),
-            kept,
-        ),
+        **written,
         **_named(inputs, _INPUT_DETAILS),
         **_named(outputs, _OUTPUT_DETAILS),
     )
@@ -129,16 +124,16 @@ _CACHE_HITS = ("prompt_cache_hit_tokens", "cached_tokens")
 """DeepSeek's and Moonshot's names of input tokens read from the cache."""
 
 
-def _beside(prompt: int, completion: int, total: int | None, reasoning: object, cached: object) -> int:
+def _beside(prompt: int, completion: int, total: int | None, thought: int, cached: int) -> int:
     """Output tokens that the total has and `completion` leaves out: xAI's reasoning, and the thoughts of Gemini.
 
     A rest that neither the reasoning nor the lack of any parts explains is nobody's; so is one that is no more than
-    what was read from a cache, which some leave out of the prompt.
+    what was read from or written to a cache, which some leave out of the prompt.
     """
-    thought, rest = count_of(reasoning) or 0, 0 if total is None else total - prompt - completion
+    rest = 0 if total is None else total - prompt - completion
     if thought and rest != thought:
         return thought if thought > completion and (total is None or rest > thought) else 0
-    return rest if thought or (rest > 0 and not count_of(cached)) else 0
+    return rest if thought or rest > cached else 0
 
 
 _INPUT_DETAILS: Mapping[str, str] = {
@@ -163,6 +158,8 @@ _OUTPUT_DETAILS: Mapping[str, str] = {
     "rejected_prediction_tokens": "rejected_prediction_tokens",
 }
 """What OpenAI, LangChain and others call the parts."""
+_TIERS = ("", "flex_", "priority_")
+"""LangChain puts the service tier in front of the names of parts, where it is not the usual one."""
 
 
 def _named(details: object, names: Mapping[str, str]) -> dict[str, object]:
@@ -171,9 +168,14 @@ def _named(details: object, names: Mapping[str, str]) -> dict[str, object]:
         return {}
     found: dict[str, object] = {}
     for name, here in names.items():
-        if here not in found and (value := get(details, name)) is not None:
+        if here not in found and (value := _tiered(details, name)) is not None:
             found[here] = value
     return found
+
+
+def _tiered(details: object, *names: str) -> Any:
+    """The first of the named parts that is there, whatever the service tier."""
+    return first(details, *(f"{tier}{name}" for name in names for tier in _TIERS))
 
 
 def _inputs_and_outputs(reported: object) -> Usage | None:
@@ -181,17 +183,17 @@ def _inputs_and_outputs(reported: object) -> Usage | None:
 
     Anthropic's count alone leaves out what was read from or written to a cache.
     """
-    prompt, completion = count_of(get(reported, "input_tokens")), count_of(get(reported, "output_tokens"))
-    if prompt is None and completion is None:
+    beside_read, beside_written = get(reported, "cache_read_input_tokens"), get(reported, "cache_creation_input_tokens")
+    found = totals(get(reported, "input_tokens"), get(reported, "output_tokens"), get(reported, "total_tokens"))
+    if found is None or any(is_no_count(count) for count in (beside_read, beside_written)):
         return None
     inputs = first(reported, "input_tokens_details", "input_token_details")
     outputs = first(reported, "output_tokens_details", "output_token_details", "details")
-    beside_read = get(reported, "cache_read_input_tokens")
-    beside = cache_writes(get(reported, "cache_creation_input_tokens"), get(reported, "cache_creation"))
+    beside = cache_writes(beside_written, get(reported, "cache_creation"))
     within = cache_writes(
-        either(first(inputs, "cache_write_tokens", "cache_creation"), get(reported, "cache_write_tokens")), inputs
+        either(_tiered(inputs, "cache_write_tokens", "cache_creation"), get(reported, "cache_write_tokens")), inputs
     )
-    beside_written = count_of(beside.get("cache_write_tokens"))
+    written = count_of(beside.get("cache_write_tokens"))
     parts = {
         "audio_input_tokens": get(reported, "input_audio_tokens"),
         "audio_output_tokens": get(reported, "output_audio_tokens"),
@@ -199,29 +201,46 @@ def _inputs_and_outputs(reported: object) -> Usage | None:
         **_named(outputs, _OUTPUT_DETAILS),
     }
     return _usage(
-        (prompt or 0) + (count_of(beside_read) or 0) + (beside_written or 0),
-        completion or 0,
+        found[0] + (count_of(beside_read) or 0) + (written or 0),
+        found[1],
         cache_read_tokens=either(
-            beside_read, either(first(inputs, "cached_tokens", "cache_read"), get(reported, "cache_read_tokens"))
+            beside_read, either(_tiered(inputs, "cached_tokens", "cache_read"), get(reported, "cache_read_tokens"))
         ),
-        **(within if beside_written is None else beside),
+        **(within if written is None else beside),
         **parts,
     )
 
 
+_GEMINI_ANSWERS = ("candidatesTokenCount", "candidates_token_count", "responseTokenCount", "response_token_count")
+_GEMINI_ANSWER_DETAILS = (
+    "candidatesTokensDetails",
+    "candidates_tokens_details",
+    "responseTokensDetails",
+    "response_tokens_details",
+)
+
+
 def _gemini(reported: object) -> Usage | None:
-    """Gemini, whose prompt count includes the cached content, and whose candidates leave out the thoughts."""
-    prompt = count_of(first(reported, "promptTokenCount", "prompt_token_count"))
-    answer = count_of(first(reported, "candidatesTokenCount", "candidates_token_count"))
-    if prompt is None and answer is None:
-        return None
-    tools = count_of(first(reported, "toolUsePromptTokenCount", "tool_use_prompt_token_count"))
+    """Gemini, whose prompt count includes the cached content, and whose candidates leave out the thoughts.
+
+    The Live API says response where the other one says candidates.
+    """
+    answer = first(reported, *_GEMINI_ANSWERS)
+    tools = count_of(first(reported, "toolUsePromptTokenCount", "tool_use_prompt_token_count")) or 0
     thoughts = count_of(first(reported, "thoughtsTokenCount", "thoughts_token_count"))
+    total = count_of(first(reported, "totalTokenCount", "total_token_count"))
+    prompt = first(reported, "promptTokenCount", "prompt_token_count")
+    if prompt is None and answer is None and thoughts is not None:
+        # All that was answered are thoughts, and the rest of the total is the prompt.
+        answer = 0
+    found = totals(prompt, answer, None if total is None else max(total - tools - (thoughts or 0), 0))
+    if found is None:
+        return None
     inputs = first(reported, "promptTokensDetails", "prompt_tokens_details")
-    outputs = first(reported, "candidatesTokensDetails", "candidates_tokens_details")
+    outputs = first(reported, *_GEMINI_ANSWER_DETAILS)
     return _usage(
-        (prompt or 0) + (tools or 0),
-        (answer or 0) + (thoughts or 0),
+        found[0] + tools,
+        found[1] + (thoughts or 0),
         cache_read_tokens=first(reported, "cachedContentTokenCount", "cached_content_token_count"),
         audio_input_tokens=modality(inputs, "AUDIO"),
         image_input_tokens=modality(inputs, "IMAGE"),
@@ -235,21 +254,20 @@ def _gemini(reported: object) -> Usage | None:
 
 def _bedrock(reported: object) -> Usage | None:
     """Bedrock's converse, whose input count leaves out what was read from or written to a cache."""
-    prompt, completion = count_of(get(reported, "inputTokens")), count_of(get(reported, "outputTokens"))
-    if prompt is None and completion is None:
+    found = totals(get(reported, "inputTokens"), get(reported, "outputTokens"))
+    cache_read = first(reported, "cacheReadInputTokens", "cacheReadInputTokenCount")
+    cache_write = first(reported, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    if found is None or any(is_no_count(count) for count in (cache_read, cache_write)):
         return None
-    read = count_of(first(reported, "cacheReadInputTokens", "cacheReadInputTokenCount"))
-    written = cache_writes(
-        first(reported, "cacheWriteInputTokens", "cacheWriteInputTokenCount"), get(reported, "cacheDetails")
-    )
-    beside = (read or 0) + (count_of(written.get("cache_write_tokens")) or 0)
-    return _usage((prompt or 0) + beside, completion or 0, cache_read_tokens=read, **written)
+    written = cache_writes(cache_write, get(reported, "cacheDetails"))
+    beside = (count_of(cache_read) or 0) + (count_of(written.get("cache_write_tokens")) or 0)
+    return _usage(found[0] + beside, found[1], cache_read_tokens=cache_read, **written)
 
 
 def _ollama(reported: object) -> Usage | None:
     """Ollama, whose counts stand on the answer itself; what its cache held is not counted again."""
-    prompt, completion = count_of(get(reported, "prompt_eval_count")), count_of(get(reported, "eval_count"))
-    return None if prompt is None and completion is None else _usage(prompt or 0, completion or 0)
+    found = totals(get(reported, "prompt_eval_count"), get(reported, "eval_count"))
+    return None if found is None else _usage(*found)
 
 
 _READERS: tuple[Callable[[object], Usage | None], ...] = (

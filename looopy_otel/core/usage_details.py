@@ -21,6 +21,37 @@ def count_of(value: object) -> int | None:
     return int(number) if _is_finite(number) and 0 <= number <= _MOST else None
 
 
+def is_no_count(value: object) -> bool:
+    """True for what is said where a count belongs, and cannot be one."""
+    return value is not None and count_of(value) is None
+
+
+def totals(prompt: object, completion: object, total: object = None) -> tuple[int, int] | None:
+    """The input and output tokens of one call, as they are told.
+
+    One that is not told is what the total leaves of the other. So is one that cannot be a count, if the total leaves
+    anything: else what was used is unknown, not small.
+
+    Args:
+        prompt: As reported.
+        completion: As reported.
+        total: As reported.
+
+    Returns:
+        Both, or None where neither is a count, or one of them is unknown.
+    """
+    inputs, outputs, whole = count_of(prompt), count_of(completion), count_of(total) or 0
+    if inputs is None and outputs is None:
+        return None
+    if inputs is not None and outputs is not None:
+        return inputs, outputs
+    rest = whole - (inputs or 0) - (outputs or 0)
+    if rest <= 0 and (is_no_count(prompt) or is_no_count(completion)):
+        return None
+    rest = max(rest, 0)
+    return (rest if inputs is None else inputs), (rest if outputs is None else outputs)
+
+
 def _is_finite(number: float | Decimal) -> bool:
     # An integer may be too large for a float.
     return isinstance(number, int) or (number.is_finite() if isinstance(number, Decimal) else isfinite(number))

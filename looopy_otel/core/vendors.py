@@ -32,7 +32,8 @@ _OLLAMA = ModelVendor("ollama", "ollama")
 _DEEPSEEK = ModelVendor("deepseek", "deepseek")
 _XAI = ModelVendor("xai", "x_ai")
 
-# https://docs.litellm.ai/docs/providers and the values of gen_ai.provider.name in the GenAI conventions.
+# https://docs.litellm.ai/docs/providers and the values of gen_ai.provider.name in the GenAI conventions. LiteLLM's
+# prefixes for search, stores and the keeping of prompts are left out: the model behind these is somebody else's.
 _PREFIXES: dict[str, ModelVendor] = {
     "openai": _OPENAI,
     "text-completion-openai": _OPENAI,
@@ -45,6 +46,7 @@ _PREFIXES: dict[str, ModelVendor] = {
     "cohere_chat": _COHERE,
     "mistral": _MISTRAL,
     "codestral": _MISTRAL,
+    "text-completion-codestral": _MISTRAL,
     "ollama": _OLLAMA,
     "ollama_chat": _OLLAMA,
     "azure": ModelVendor("azure", "azure.ai.openai"),
@@ -62,11 +64,18 @@ _PREFIXES: dict[str, ModelVendor] = {
     **{
         name: ModelVendor(name, name)
         for name in (
-            "ai21", "anyscale", "baseten", "cerebras", "cloudflare", "dashscope", "databricks", "deepinfra",
-            "fireworks_ai", "friendliai", "github", "github_copilot", "hosted_vllm", "huggingface", "hyperbolic",
-            "lambda_ai", "litellm_proxy", "lm_studio", "llamafile", "meta_llama", "nebius", "novita", "nscale",
-            "nvidia_nim", "oci", "openrouter", "predibase", "replicate", "sagemaker", "sagemaker_chat", "sambanova",
-            "together_ai", "triton", "vercel_ai_gateway", "vllm", "volcengine", "voyage", "xinference", "zai",
+            "a2a", "a2a_agent", "ai21", "ai21_chat", "aiml", "aleph_alpha", "anyscale", "apertis", "assemblyai",
+            "aws_polly", "baseten", "black_forest_labs", "bytez", "cerebras", "charity_engine", "chatgpt", "chutes",
+            "clarifai", "cloudflare", "cometapi", "compactifai", "custom_openai", "dashscope", "databricks",
+            "datarobot", "deepgram", "deepinfra", "docker_model_runner", "empower", "fal_ai", "featherless_ai",
+            "fireworks_ai", "friendliai", "galadriel", "gigachat", "github", "github_copilot", "gmi", "gradient_ai",
+            "helicone", "heroku", "hosted_vllm", "huggingface", "hyperbolic", "infinity", "jina_ai", "lambda_ai",
+            "langgraph", "lemonade", "litellm_proxy", "llamafile", "llamagate", "lm_studio", "manus", "maritalk",
+            "meta_llama", "morph", "nano-gpt", "nebius", "nlp_cloud", "novita", "nscale", "nvidia_nim", "oci",
+            "openai_like", "openrouter", "poe", "predibase", "publicai", "ragflow", "recraft", "replicate", "runwayml",
+            "sagemaker", "sagemaker_chat", "sagemaker_nova", "sambanova", "sap", "sarvam", "snowflake", "stability",
+            "synthetic", "together_ai", "topaz", "triton", "v0", "vercel_ai_gateway", "vllm", "volcengine", "voyage",
+            "wandb", "xiaomi_mimo", "xinference", "zai",
         )
     },
 }  # fmt: skip

@@ -13,6 +13,7 @@ from looopy_otel.core.settings import (
 from looopy_otel.export.console import ConsoleExporter
 from looopy_otel.export.custom import CustomExporter
 from looopy_otel.export.destination import DestinationExporter
+from looopy_otel.export.detached import Detached
 from looopy_otel.export.local import LocalExporter
 from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.otlp import OTLPExporter
@@ -32,6 +33,6 @@ def build_destination(destination: Destination, settings: Settings, memory: Memo
         case LocalDestination():
             return LocalExporter(destination, memory)
         case ConsoleDestination():
-            return ConsoleExporter(destination)
+            return Detached(ConsoleExporter(destination), memory)
         case CustomDestination():
-            return CustomExporter(destination)
+            return Detached(CustomExporter(destination), memory)

@@ -15,7 +15,7 @@ from looopy_otel.export.tally import Tally
 
 
 class CustomExporter:
-    """Calls the exporter on the worker's thread; what it raises or refuses is counted and hurts nobody else."""
+    """Calls the exporter on its own thread (see `Detached`); what it raises or refuses is counted."""
 
     def __init__(self, destination: CustomDestination) -> None:
         self.name: str = destination.name

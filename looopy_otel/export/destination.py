@@ -20,10 +20,12 @@ class Outgoing:
     Attributes:
         span: Redacted; its attributes are those that others set, overlaid by the draft in the destination's dialects.
         draft: Redacted and priced; None for spans that are not of this library's own kinds.
+        project: The Langfuse project that it belongs to, by name; None where none was named.
     """
 
     span: ReadableSpan
     draft: Draft | None = None
+    project: str | None = None
 
 
 class DestinationExporter(Protocol):
@@ -35,7 +37,7 @@ class DestinationExporter(Protocol):
 
     @property
     def name(self) -> str:
-        """``langfuse``, ``otlp``, ``local``, ``console`` or an exporter's class name."""
+        """``langfuse``, ``langfuse:tenant-a``, ``otlp``, ``local``, ``console`` or an exporter's class name."""
         ...
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from looopy_otel.core.draft import Draft
 
@@ -30,3 +30,9 @@ class DraftedSpan(ReadableSpan):
     def unsampled(cls, span_context: SpanContext, draft: Draft) -> DraftedSpan:
         """Stands for a span that nobody will see; only its draft, which is measured, goes on."""
         return cls.of(ReadableSpan(draft.name, span_context), draft)
+
+
+def not_sampled(context: SpanContext) -> SpanContext:
+    """The same context, marked as that of a span that nobody will see."""
+    flags = TraceFlags(context.trace_flags & ~TraceFlags.SAMPLED)
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, flags, context.trace_state)

@@ -11,16 +11,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, cast
 
+import orjson
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
+from looopy_otel.core.draft import draft_from_json, draft_to_json
 from looopy_otel.core.errors import StoreError, StoreLockedError
 from looopy_otel.core.fork import reset_after_fork
-from looopy_otel.core.settings import Dialect, LocalDestination
+from looopy_otel.core.settings import DEFAULT_MEMORY_LIMIT, Dialect, LocalDestination
 from looopy_otel.core.types import DestinationStats
 from looopy_otel.export.deadline import remaining
 from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.memory import MemoryBudget
+from looopy_otel.export.queue import LIGHT_BYTES
+from looopy_otel.export.shed_content import light_attributes, light_draft
 from looopy_otel.export.tally import Tally
 from looopy_otel.store.rows import Row, row_bytes, row_from_span
 from looopy_otel.store.span import StoredSpan
@@ -29,9 +33,6 @@ from looopy_otel.store.sqlite import Store
 PATIENCE: Final = 0.2
 """Seconds that one try waits while another process has the store locked; the other destinations wait as long."""
 
-WAITING_BYTES: Final = 64 * 1024 * 1024
-"""How much may wait in memory for the lock."""
-
 _ROWS_AT_ONCE: Final = 512
 _PAUSE: Final = 0.01
 
@@ -39,14 +40,19 @@ _PAUSE: Final = 0.01
 class LocalExporter:
     """Writes spans and drafts to the SQLite store, on the worker's thread.
 
-    While another process has the store locked, spans wait in memory, bounded in bytes; each further batch, a flush and
-    the close try again.
+    While another process has the store locked, spans wait in memory; each further batch, a flush and the close try
+    again. Where memory is short, first the content of the oldest ones is shed, then spans.
+
+    Args:
+        destination: The store's file.
+        memory: Counts what waits; by default a count of its own.
     """
 
     dialects: tuple[Dialect, ...] = ()
 
     def __init__(self, destination: LocalDestination, memory: MemoryBudget | None = None) -> None:
         self._path: Path = destination.path
+        self._memory = memory or MemoryBudget(DEFAULT_MEMORY_LIMIT)
         self._tally = Tally(destination.name)
         self._store: Store | None = None
         self._closed = False
@@ -57,7 +63,7 @@ class LocalExporter:
     def _reset(self) -> None:
         self._writing = threading.Lock()
         self._rows: deque[Row] = deque()
-        self._size = 0
+        self._light = 0
         self._arriving = 0
 
     def accept(self, spans: Sequence[Outgoing]) -> None:
@@ -68,7 +74,7 @@ class LocalExporter:
                 for outgoing in spans:
                     self._keep(outgoing)
                 self._write(math.inf)
-                self._drop_excess()
+                self._shed_excess()
             finally:
                 self._arriving = 0
         if self._closed:
@@ -98,7 +104,7 @@ class LocalExporter:
             self._lose("unstorable", 1, error)
         else:
             self._rows.append(row)
-            self._size += row_bytes(row)
+            self._memory.take(row_bytes(row))
 
     def _try(self, deadline: float) -> None:
         """Writes once, and then lets the worker have its turn."""
@@ -147,21 +153,46 @@ class LocalExporter:
         finally:
             self._writing.release()
 
-    def _drop_excess(self) -> None:
-        dropped = 0
-        while self._size > WAITING_BYTES:
-            self._take_out(1)
-            dropped += 1
+    def _shed_excess(self) -> None:
+        light = dropped = 0
+        while self._memory.excess and self._rows:
+            if self._light < len(self._rows):
+                light += self._lighten(self._light)
+                self._light += 1
+            else:
+                self._take_out(1)
+                dropped += 1
+        if light:
+            self._tally.content_shed("memory-full", light)
         if dropped:
             self._tally.dropped("memory-full", dropped)
 
+    def _lighten(self, index: int) -> bool:
+        """Takes the content from one of the rows; false where it has none to speak of."""
+        row = self._rows[index]
+        if row_bytes(row) <= LIGHT_BYTES:
+            return False
+        self._memory.give_back(row_bytes(row))
+        self._rows[index] = light = _without_content(row)
+        self._memory.take(row_bytes(light))
+        return True
+
     def _take_out(self, rows: int) -> None:
         for _ in range(rows):
-            self._size -= row_bytes(self._rows.popleft())
+            self._memory.give_back(row_bytes(self._rows.popleft()))
+        self._light = max(0, self._light - rows)
 
     def _lose(self, reason: str, spans: int, error: Exception) -> None:
         self._tally.failed(str(error))
         self._tally.dropped(reason, spans)
+
+
+def _without_content(row: Row) -> Row:
+    attributes: Mapping[str, Any] = light_attributes(orjson.loads(row["attributes"]))
+    draft = row["draft"]
+    if draft is not None:
+        draft = draft_to_json(light_draft(draft_from_json(draft))).decode()
+    return {**row, "attributes": orjson.dumps(attributes).decode(), "draft": draft}
 
 
 def stored_span(outgoing: Outgoing) -> StoredSpan:

@@ -16,13 +16,16 @@ class MemoryBudget:
 
     Args:
         limit: Bytes.
+        reserve: Bytes of these that are left to the queue: while a destination keeps all that it may, since nobody
+            takes it, what is on its way there needs room as well.
 
     Attributes:
         limit: Bytes.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, reserve: int = 0) -> None:
         self.limit: Final = limit
+        self._shared: Final = limit - reserve
         self._reset()
         reset_after_fork(self._reset)
 
@@ -38,7 +41,12 @@ class MemoryBudget:
 
     @property
     def excess(self) -> int:
-        """Bytes that are too much; 0 when there is room."""
+        """Bytes that are too much for the destinations to go on holding; 0 when there is room."""
+        return max(0, self._used - self._shared)
+
+    @property
+    def overflow(self) -> int:
+        """Bytes beyond the limit itself; 0 when there is room."""
         return max(0, self._used - self.limit)
 
     def take(self, size: int) -> None:

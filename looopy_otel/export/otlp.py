@@ -47,16 +47,21 @@ class OTLPExporter:
     ) -> None:
         limits = limits or ExportLimits()
         self._destination = destination
-        self._tally = Tally(destination.name)
+        self._tally = Tally(destination.label)
         self._outbox = Outbox(
-            spool_directory / destination_key(destination), self._tally.dropped, disk_capacity=limits.spool
+            spool_directory / destination_key(destination),
+            self._tally.dropped,
+            memory=memory,
+            disk_capacity=limits.spool,
+            shed=self._tally.content_shed,
+            failed=self._tally.failed,
         )
         self._sender = Sender(destination, self._outbox, self._tally, backoff=backoff)
 
     @property
     def name(self) -> str:
-        """``langfuse`` or ``otlp``."""
-        return self._destination.name
+        """``langfuse``, ``langfuse:tenant-a`` or ``otlp``."""
+        return self._destination.label
 
     @property
     def dialects(self) -> tuple[Dialect, ...]:
@@ -85,7 +90,13 @@ class OTLPExporter:
 
     def stats(self) -> DestinationStats:
         """The endpoint's health."""
-        return self._tally.stats(queued=self._outbox.queued, spooled=self._outbox.spooled)
+        circuit = self._sender.circuit
+        return self._tally.stats(
+            queued=self._outbox.queued,
+            spooled=self._outbox.spooled,
+            state=circuit.state,
+            state_since=circuit.since,
+        )
 
 
 def destination_key(destination: HTTPDestination) -> str:
@@ -115,7 +126,7 @@ def encoded_batches(
 ) -> Iterator[tuple[bytes, int]]:
     """Encodes spans as ``ExportTraceServiceRequest`` messages of `limit` bytes at most.
 
-    Only a message of one slice may be larger: a single span, or a few with much besides text.
+    Only a message of a single span may be larger.
 
     Args:
         spans: In order.
@@ -127,7 +138,7 @@ def encoded_batches(
     """
     body, count = bytearray(), 0
     for part in _slices(spans):
-        for piece, length in _encoded(part, lost):
+        for piece, length in _encoded(part, lost, limit):
             if body and len(body) + len(piece) > limit:
                 yield bytes(body), count
                 body, count = bytearray(), 0
@@ -141,15 +152,22 @@ def encoded_batches(
         yield bytes(body), count
 
 
-def _encoded(spans: Sequence[ReadableSpan], lost: Callable[[Exception], None]) -> Iterator[tuple[bytes, int]]:
+def _encoded(
+    spans: Sequence[ReadableSpan], lost: Callable[[Exception], None], limit: int
+) -> Iterator[tuple[bytes, int]]:
     try:
-        yield _encode(spans), len(spans)
+        piece = _encode(spans)
     except (TypeError, ValueError) as error:
         if len(spans) == 1:
             lost(error)
             return
-        for span in spans:
-            yield from _encoded([span], lost)
+    else:
+        # Where a few spans have much besides text, of which slices know nothing, they go one by one.
+        if len(spans) == 1 or len(piece) <= limit:
+            yield piece, len(spans)
+            return
+    for span in spans:
+        yield from _encoded([span], lost, limit)
 
 
 def _slices(spans: Sequence[ReadableSpan]) -> Iterator[list[ReadableSpan]]:

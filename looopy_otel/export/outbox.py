@@ -3,77 +3,48 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-from looopy_otel.core.files import create_private_file, make_private_directory
 from looopy_otel.core.fork import reset_after_fork
-from looopy_otel.export.owner import Owner
+from looopy_otel.core.settings import DEFAULT_MEMORY_LIMIT, DEFAULT_SPOOL_LIMIT
+from looopy_otel.export.batch import Batch, listed
+from looopy_otel.export.disk_usage import DiskUsage
+from looopy_otel.export.encoded import CorruptBatchError, halves, span_count, without_content
+from looopy_otel.export.holdings import USAGE, Holdings
+from looopy_otel.export.memory import MemoryBudget
+from looopy_otel.export.room import Room
+from looopy_otel.export.set_aside import CAPACITY, SetAside
+from looopy_otel.export.storage import Storage, delete
 
-DISK_CAPACITY = 512 * 1024 * 1024
-MEMORY_CAPACITY = 64 * 1024 * 1024
-REJECTED_CAPACITY = 64 * 1024 * 1024
-
-_DIRECTORY = re.compile(r"(\d{1,10})-(\d{1,20})\.\d{1,10}")
-_FILE = re.compile(r"\d{10,20}-(\d{1,9})\.otlp")
-_REJECTED = "rejected"
-
-_numbers = itertools.count(1)
-_in_use: set[Path] = set()
-"""Directories of this process that a live outbox writes or reads, so that no other outbox adopts them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """One request's worth of spans.
-
-    Attributes:
-        spans: How many spans it holds.
-        size: Bytes of its body.
-        path: The file, or None for a batch in memory.
-        body: The body of a batch in memory, else None.
-    """
-
-    spans: int
-    size: int
-    path: Path | None = None
-    body: bytes | None = field(default=None, repr=False)
+SPILLED_AT_ONCE: Final = 8
+"""Batches that follow one to disk, where the disk had not taken them before."""
 
 
-@dataclass(slots=True)
-class _Load:
-    """How much lies in one place."""
-
-    capacity: int
-    full: str
-    spans: int = 0
-    size: int = 0
-
-    def add(self, batch: Batch, sign: int = 1) -> None:
-        self.spans += sign * batch.spans
-        self.size += sign * batch.size
+def _unheard(*what: object) -> None:
+    return None
 
 
 class Outbox:
     """The batches of one destination, oldest first.
 
-    Each batch is one file ``<directory>/<pid>-<process start>.<n>/<sequence>-<spans>.otlp``, written under another name
-    and renamed, without fsync: it survives the end of the process in any way, but not a power loss. Where no file can
-    be written batches stay in memory. Over its capacity the oldest batch is dropped and counted. Safe between threads
-    and processes; a forked child begins empty, in a directory of its own.
+    Each batch is one file ``<directory>/<owner>.<n>/<sequence>-<spans>.otlp``: it survives the end of the process in
+    any way, but not a power loss. Where no file can be written batches stay in memory, and follow when one can. Over a
+    limit the oldest content is taken out first, and then the oldest batch is dropped, each counted. Safe between
+    threads and processes; a forked child begins empty, in a directory of its own.
 
     Args:
         directory: The destination's own directory, shared by all processes. Created at the first batch.
-        dropped: Told of every loss: reason (``spool-full``, ``memory-full``, ``spool-unreadable``, ``shutdown``)
-            and number of spans.
-        disk_capacity: Bytes of all files together.
-        memory_capacity: Bytes of all bodies in memory together.
-        rejected_capacity: Bytes kept of batches that were set aside.
+        dropped: Told of every loss: reason (``spool-full``, ``memory-full``, ``spool-gone``, ``spool-unreadable``,
+            ``spool-corrupt``, ``shutdown``) and number of spans.
+        memory: Counts what waits in memory; by default a count of its own.
+        disk_capacity: Bytes of all files together, those of other processes included.
+        rejected_capacity: Bytes kept of batches that were set aside; an eighth of the disk's at most.
+        shed: Told of spans whose content was taken out: reason (as above, or an answer's) and number.
+        failed: Told in one line why the disk is not used, or what was found in it.
     """
 
     def __init__(
@@ -81,56 +52,61 @@ class Outbox:
         directory: Path,
         dropped: Callable[[str, int], None],
         *,
-        disk_capacity: int = DISK_CAPACITY,
-        memory_capacity: int = MEMORY_CAPACITY,
-        rejected_capacity: int = REJECTED_CAPACITY,
+        memory: MemoryBudget | None = None,
+        disk_capacity: int = DEFAULT_SPOOL_LIMIT,
+        rejected_capacity: int = CAPACITY,
+        shed: Callable[[str, int], None] = _unheard,
+        failed: Callable[[str], None] = _unheard,
     ) -> None:
-        self._root = directory
         self._dropped = dropped
-        self._disk_capacity = disk_capacity
-        self._memory_capacity = memory_capacity
-        self._rejected_capacity = rejected_capacity
+        self._shed = shed
+        self._failed = failed
+        memory = memory or MemoryBudget(DEFAULT_MEMORY_LIMIT)
+        usage = DiskUsage(directory, disk_capacity)
+        self._holdings = Holdings(directory)
+        self._storage = Storage(self._holdings, usage, memory, failed)
+        self._set_aside = SetAside(directory, min(rejected_capacity, max(disk_capacity // 8, 1)))
+        self._room = Room(usage, memory, self._set_aside)
         self._reset()
         reset_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        # A finaliser may end a span while this very thread is in here.
+        self._lock = threading.RLock()
         self._batches: deque[Batch] = deque()
-        self._disk = _Load(self._disk_capacity, "spool-full")
-        self._memory = _Load(self._memory_capacity, "memory-full")
         self._sending: Batch | None = None
         self._sequence = itertools.count(1)
-        self._owner = Owner.current()
-        self._directory: Path | None = None
-        self._held: list[Path] = []
         self._left_behind = 0
         self._closed = False
+        self._storage.reset()
+        self._room.reset()
 
     @property
     def is_empty(self) -> bool:
         """True when nothing waits, on disk or in memory."""
-        with self._lock:
-            return not self._batches
+        return not self._batches
 
     @property
     def spooled(self) -> int:
         """Spans on disk, those that were there at the close included."""
-        return self._disk.spans + self._left_behind
+        return self._storage.spooled + self._left_behind
 
     @property
     def queued(self) -> int:
         """Spans in memory."""
-        return self._memory.spans
+        return self._storage.queued
 
     def append(self, body: bytes, spans: int) -> None:
         """Takes a batch over, to disk where possible; never raises for a full or missing disk."""
-        path = self._write(body, spans) or self._write(body, spans)
-        batch = Batch(spans, len(body), path, None if path else body)
+        batch = Batch(next(self._sequence), spans, len(body))
+        self._storage.keep(batch, body)
         with self._lock:
             self._batches.append(batch)
-            self._load(batch).add(batch)
-            lost = self._over_capacity()
-        self._lose(lost)
+            self._storage.count(batch)
+        self._room.note(batch)
+        if batch.path is not None:
+            self._spill(SPILLED_AT_ONCE)
+        self._room.make(self)
         if self._closed:
             self._let_go()
 
@@ -140,42 +116,123 @@ class Outbox:
             self._sending = self._batches[0] if self._batches else None
             return self._sending
 
+    def is_sending(self, batch: Batch) -> bool:
+        """True for what `first` gave last."""
+        return batch is self._sending
+
     def read(self, batch: Batch) -> bytes | None:
-        """The body of a batch; None when its file is gone or cannot be read, and then the batch is gone too."""
-        if batch.path is None:
-            return batch.body
+        """The body of a batch; None when its file is gone or no batch, and then it is out of the way.
+
+        What another process has written is looked through before it is sent.
+        """
         try:
-            return batch.path.read_bytes()
+            body = self._storage.body(batch)
+            spans = span_count(body) if batch.unchecked else batch.spans
         except FileNotFoundError:
-            # Another process has taken the directory over, and answers for it now.
-            self._remove(batch)
-        except OSError:
-            self._remove(batch)
-            self._dropped("spool-unreadable", batch.spans)
-        return None
+            # Somebody deleted it; or another process has taken it over, which took this one, long suspended, for ended.
+            if not batch.gone:
+                self._take_out(batch)
+                self._dropped("spool-gone", batch.spans)
+            return None
+        except OSError as error:
+            self._lose_file(batch, "spool-unreadable", error)
+            return None
+        except CorruptBatchError as error:
+            self._lose_file(batch, "spool-corrupt", error)
+            return None
+        if batch.unchecked:
+            with self._lock:
+                self._storage.count(batch, -1)
+                batch.unchecked, batch.spans = False, spans
+                self._storage.count(batch)
+        return body
 
     def acknowledge(self, batch: Batch) -> None:
         """Forgets a batch that its destination has taken."""
-        self._remove(batch)
-        _delete(batch)
+        self._take_out(batch)
+        delete(batch.path)
 
     def set_aside(self, batch: Batch) -> None:
-        """Takes a batch that will never be accepted out of the way: its file is kept, a body in memory is not."""
-        self._remove(batch)
-        if batch.path is None:
-            return
-        rejected = self._root / _REJECTED
+        """Takes a batch that will not be accepted out of the way: its file is kept a while, a body in memory is not."""
+        self._take_out(batch)
+        if not self._set_aside.put(batch):
+            delete(batch.path)
+
+    def divide(self, batch: Batch) -> bool:
+        """Puts two halves in the place of a batch; False when it is a single span, or cannot be divided.
+
+        The halves are written before the whole is removed.
+        """
         try:
-            make_private_directory(rejected)
-            batch.path.rename(rejected / f"{batch.path.parent.name}-{batch.path.name}")
-        except OSError:
-            _delete(batch)
-        _prune(rejected, self._rejected_capacity)
+            found = halves(self._storage.body(batch))
+        except (OSError, CorruptBatchError):
+            return False
+        if found is None:
+            return False
+        parts = [self._part(batch, number, body, spans) for number, (body, spans) in enumerate(found, 1)]
+        with self._lock:
+            if batch.gone:
+                for part in parts:
+                    delete(part.path)
+                return False
+            place = self._batches.index(batch)
+            self._take_out(batch)
+            for part in reversed(parts):
+                self._batches.insert(place, part)
+                self._storage.count(part)
+                self._room.note(part, first=True)
+        delete(batch.path)
+        return True
+
+    def _part(self, batch: Batch, number: int, body: bytes, spans: int) -> Batch:
+        part = Batch(batch.sequence, spans, len(body), part=f"{batch.part}.{number}", bare=batch.bare)
+        if batch.path is None or not self._storage.write(part, body, batch.path.parent):
+            part.body = body
+        return part
+
+    def strip(self, batch: Batch, reason: str) -> bool:
+        """Takes the content out of a batch, once; False when there is none, or it cannot be written.
+
+        Args:
+            batch: One of this outbox.
+            reason: Under which its spans are counted.
+        """
+        if batch.bare:
+            return False
+        batch.bare = True
+        try:
+            found = without_content(self._storage.body(batch))
+            if found is None:
+                return False
+            body, spans = found
+            prepared = self._storage.prepare(batch, body)
+            with self._lock:
+                if batch.gone:
+                    delete(prepared)
+                    return False
+                self._storage.replace(batch, body, prepared)
+        except (OSError, CorruptBatchError):
+            return False
+        self._shed(reason, spans)
+        return True
+
+    def drop_oldest(self, reason: str, *, on_disk: bool) -> bool:
+        """Drops the oldest batch on disk, or in memory, that is not being sent; False when there is none."""
+        with self._lock:
+            oldest = next(
+                (one for one in self._batches if (one.path is not None) is on_disk and one is not self._sending), None
+            )
+            if oldest is None:
+                return False
+            self._take_out(oldest)
+        delete(oldest.path)
+        self._dropped(reason, oldest.spans)
+        return True
 
     @property
     def has_orphans(self) -> bool:
         """True when there is something to adopt; costs one look at a directory."""
-        return bool(self._orphans())
+        return bool(self._holdings.orphans())
 
     def adopt(self) -> int:
         """Takes over what ended processes, and closed outboxes of this one, left behind; it comes first, oldest first.
@@ -184,27 +241,45 @@ class Outbox:
             How many spans it was.
         """
         found: list[Batch] = []
-        for orphan in self._orphans():
-            adopted = self._new_directory()
-            _in_use.add(adopted)
-            try:
-                orphan.rename(adopted)
-            except OSError:
-                # Another process was quicker.
-                _in_use.discard(adopted)
-                continue
-            self._held.append(adopted)
-            found.extend(_batches(adopted))
+        for orphan in self._holdings.orphans():
+            adopted = self._holdings.take_over(orphan)
+            if adopted is not None:
+                found.extend(self._adopted(adopted))
         with self._lock:
-            self._batches.extendleft(reversed(found))
-            for batch in found:
-                self._disk.add(batch)
-            lost = self._over_capacity()
-        self._lose(lost)
+            for batch in reversed(found):
+                self._batches.appendleft(batch)
+                self._storage.count(batch)
+                self._room.note(batch, first=True)
+        self._room.make(self)
         return sum(batch.spans for batch in found)
 
+    def adopt_rejected(self) -> int:
+        """Takes what was set aside back, to be tried again after all else.
+
+        Returns:
+            How many spans it was.
+
+        Raises:
+            OSError: If there is no directory to write to.
+        """
+        directory = self._holdings.writable
+        first = next(self._sequence)
+        found = self._set_aside.take(directory, first)
+        self._sequence = itertools.count(first + len(found))
+        with self._lock:
+            for batch in found:
+                self._batches.append(batch)
+                self._storage.count(batch)
+        return sum(batch.spans for batch in found)
+
+    def touch(self) -> None:
+        """Says to other processes that this one lives, and makes room where they need it."""
+        self._holdings.touch()
+        if self._batches:
+            self._room.make(self)
+
     def close(self) -> None:
-        """Lets go of the directories; files stay for whoever comes next, bodies in memory are lost and counted.
+        """Lets go of the directories; files stay for whoever comes next, bodies in memory follow or are lost.
 
         A batch that is appended later goes the same way.
         """
@@ -212,137 +287,53 @@ class Outbox:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._spill(len(self._batches))
         with self._lock:
-            lost = [batch for batch in self._batches if batch.path is None]
-            self._left_behind += self._disk.spans
+            lost = self._storage.queued
+            self._left_behind += self._storage.spooled
             while self._batches:
-                self._take_out(self._batches[0])
-            held, self._held, self._directory = self._held, [], None
-        for batch in lost:
-            self._dropped("shutdown", batch.spans)
-        for directory in held:
-            _delete_empty(directory)
-            _in_use.discard(directory)
+                self._take_out(self._batches[0], keeping=True)
+        if lost:
+            self._dropped("shutdown", lost)
+        self._storage.release()
 
-    def _write(self, body: bytes, spans: int) -> Path | None:
-        directory = self._writable_directory()
-        if directory is None:
-            return None
-        path = directory / f"{next(self._sequence):010d}-{spans}.otlp"
-        temporary = path.with_suffix(".tmp")
+    def _spill(self, most: int) -> None:
+        """Has what waits in memory follow to disk, oldest first."""
+        for _ in range(most if self._storage.queued else 0):
+            with self._lock:
+                batch = next((one for one in self._batches if one.path is None and one is not self._sending), None)
+                if batch is None or batch.body is None:
+                    return
+                self._storage.count(batch, -1)
+                self._storage.keep(batch, batch.body)
+                self._storage.count(batch)
+            if batch.path is None:
+                return
+            self._room.note(batch, first=True)
+
+    def _adopted(self, directory: Path) -> list[Batch]:
         try:
-            with os.fdopen(create_private_file(temporary), "wb") as file:
-                file.write(body)
-            temporary.rename(path)
-        except OSError:
-            # The directory is gone (taken over by another process), not writable any more, or the disk is full.
-            _unlink(temporary)
-            if not directory.exists():
-                self._directory = None
-            return None
-        return path
-
-    def _writable_directory(self) -> Path | None:
-        if self._directory is not None:
-            return self._directory
-        directory = self._new_directory()
-        _in_use.add(directory)
-        try:
-            make_private_directory(directory)
-        except OSError:
-            _in_use.discard(directory)
-            return None
-        self._held.append(directory)
-        self._directory = directory
-        return directory
-
-    def _new_directory(self) -> Path:
-        return self._root / f"{self._owner.pid}-{self._owner.started}.{next(_numbers)}"
-
-    def _orphans(self) -> list[Path]:
-        try:
-            candidates = [entry for entry in self._root.iterdir() if self._is_orphan(entry)]
-            return sorted(candidates, key=lambda entry: entry.stat().st_mtime)
-        except OSError:
+            listing = listed(directory, known=(USAGE,))
+        except OSError as error:
+            self._failed(f"a directory of the spool cannot be read: {error}")
             return []
+        for path in listing.leftovers:
+            delete(path)
+        for path in listing.foreign:
+            moved = self._set_aside.put_foreign(path)
+            self._failed(f"{path} is no batch; it {'is set aside' if moved else 'stays there'}")
+        return listing.batches
 
-    def _is_orphan(self, directory: Path) -> bool:
-        match = _DIRECTORY.fullmatch(directory.name)
-        if match is None or directory in _in_use:
-            return False
-        owner = Owner(int(match[1]), int(match[2]))
-        return owner == self._owner or not owner.is_alive()
-
-    def _over_capacity(self) -> list[tuple[str, Batch]]:
-        """Takes out what is too much, oldest first; the batch that is being sent stays. Called with the lock held."""
-        lost: list[tuple[str, Batch]] = []
-        for load in (self._disk, self._memory):
-            while load.size > load.capacity:
-                oldest = next((b for b in self._batches if b is not self._sending and self._load(b) is load), None)
-                if oldest is None:
-                    break
-                self._take_out(oldest)
-                lost.append((load.full, oldest))
-        return lost
-
-    def _load(self, batch: Batch) -> _Load:
-        return self._memory if batch.path is None else self._disk
-
-    def _take_out(self, batch: Batch) -> None:
-        """Called with the lock held, for a batch that is in."""
-        self._batches.remove(batch)
-        self._load(batch).add(batch, -1)
-
-    def _lose(self, lost: list[tuple[str, Batch]]) -> None:
-        for reason, batch in lost:
-            _delete(batch)
-            self._dropped(reason, batch.spans)
-
-    def _remove(self, batch: Batch) -> None:
+    def _take_out(self, batch: Batch, *, keeping: bool = False) -> None:
+        """Takes a batch out, once; one whose file is kept stays in what the disk holds."""
         with self._lock:
-            if batch in self._batches:
-                self._take_out(batch)
+            if not batch.gone:
+                batch.gone = True
+                self._batches.remove(batch)
+                self._storage.count(batch, -1, keeping=keeping)
 
-
-def _batches(directory: Path) -> Iterator[Batch]:
-    for path in sorted(directory.iterdir()):
-        match = _FILE.fullmatch(path.name)
-        if match is not None:
-            yield Batch(int(match[1]), path.stat().st_size, path)
-        elif path.suffix == ".tmp":
-            _unlink(path)
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        # It stays: at the worst its spans are delivered twice.
-        return
-
-
-def _delete(batch: Batch) -> None:
-    if batch.path is not None:
-        _unlink(batch.path)
-
-
-def _delete_empty(directory: Path) -> None:
-    try:
-        directory.rmdir()
-    except OSError:
-        # Not empty: what is in it waits for the next process.
-        return
-
-
-def _prune(directory: Path, capacity: int) -> None:
-    """Deletes the oldest files until the others fit."""
-    try:
-        files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in directory.iterdir())
-    except OSError:
-        return
-    excess = sum(size for _, size, _ in files) - capacity
-    for _, size, path in files:
-        if excess <= 0:
-            return
-        _unlink(path)
-        excess -= size
+    def _lose_file(self, batch: Batch, reason: str, error: Exception) -> None:
+        self._take_out(batch)
+        self._set_aside.put(batch, corrupt=True)
+        self._failed(f"a file of the spool is set aside: {error}")
+        self._dropped(reason, batch.spans)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context
@@ -12,20 +12,23 @@ from opentelemetry import context
 from looopy_otel.core.config import library_version
 from looopy_otel.core.endpoint import LANGFUSE_OTLP_PATH
 from looopy_otel.core.settings import HTTPDestination
+from looopy_otel.export.encoded import GZIP_MAGIC
 from looopy_otel.export.verdict import Verdict, judge, masked, public_url, secrets_in
 
 if TYPE_CHECKING:
+    import httpcore
     import httpx
 
+    from looopy_otel.export.bounded_network import BoundedNetwork
+
 PROTOBUF: Final = "application/x-protobuf"
-GZIP_MAGIC: Final = b"\x1f\x8b"
 SUPPRESS_INSTRUMENTATION: Final = "suppress_instrumentation"
 """OpenTelemetry's context key under which its HTTP client instrumentations make no spans."""
 _ANSWER_LIMIT = 64 * 1024
 
 
 class Post:
-    """Posts to one endpoint over one client, which is opened at the first request; one request at a time.
+    """Posts to one endpoint over connections of its own, which are opened at the first request; one request at a time.
 
     Args:
         destination: The endpoint.
@@ -40,65 +43,88 @@ class Post:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the client, which in a forked child is the parent's."""
+        """Forgets the connections, which in a forked child are the parent's."""
         self._posting = threading.Lock()
-        self._client: httpx.Client | None = None
+        self._pool: httpcore.ConnectionPool | None = None
+        self._network: BoundedNetwork | None = None
 
     def send(self, body: bytes, *, timeout: float | None = None) -> Verdict:
         """Posts one body, compressed or not; raises nothing that a network can cause.
 
         Args:
             body: The export request.
-            timeout: Seconds for each step, where less than the destination's own is left.
+            timeout: Seconds for the whole request, where less than the destination's own is left.
         """
+        timeout = self._destination.timeout if timeout is None else min(self._destination.timeout, timeout)
+        if not self._posting.acquire(timeout=timeout):
+            return Verdict("retry", "busy", "another request is under way")
+        try:
+            return self._send(body, timeout)
+        finally:
+            self._posting.release()
+
+    def _send(self, body: bytes, timeout: float) -> Verdict:
         # Loaded on a thread of ours, at the first batch, so that no start of a program pays for it.
+        try:
+            import httpcore
+        except ImportError as error:
+            return self._unreachable("client", "no HTTP client", error)
+        try:
+            status, headers, answer = self._exchange(body, time.monotonic() + timeout)
+        except httpcore.TimeoutException as error:
+            return self._unreachable("timeout", f"no answer within {timeout:g} s", error)
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+            return self._unreachable("connection", "no connection", error)
+        except (OSError, ImportError, ValueError, RuntimeError, httpcore.UnsupportedProtocol) as error:
+            return self._unreachable("client", "no HTTP client", error)
+        url = self._destination.endpoint
+        return judge(status, headers, answer, endpoint=url, langfuse=self._langfuse, things=self._things)
+
+    def _exchange(self, body: bytes, deadline: float) -> tuple[int, dict[str, str], bytes]:
+        import httpcore
         import httpx
 
-        compressed = body.startswith(GZIP_MAGIC)
-        headers = {
-            **self._destination.headers,
-            "content-type": PROTOBUF,
-            "user-agent": f"looopy-otel/{library_version()}",
-            **({"content-encoding": "gzip"} if compressed else {}),
-        }
-        timeout = self._destination.timeout if timeout is None else min(self._destination.timeout, timeout)
-        url = self._destination.endpoint
-        try:
-            with self._posting:
-                client = self._opened()
-                with client.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
-                    answer = _beginning(response, timeout)
-        except httpx.TimeoutException as error:
-            return self._unreachable("timeout", f"no answer within {timeout:g} s", error)
-        except httpx.RequestError as error:
-            return self._unreachable("connection", "no connection", error)
-        except (OSError, ImportError, ValueError) as error:
-            return self._unreachable("client", "no HTTP client", error)
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return judge(response.status_code, names, answer, endpoint=url, langfuse=self._langfuse, things=self._things)
+        url = httpx.URL(self._destination.endpoint)
+        pool, network = self._opened(url)
+        network.deadline = deadline
+        address = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        with pool.stream("POST", address, headers=self._headers(url, body), content=body) as response:
+            answer = _beginning(response, deadline)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        return response.status, headers, answer
+
+    def _headers(self, url: httpx.URL, body: bytes) -> list[tuple[bytes, bytes]]:
+        headers = {name.lower(): value for name, value in self._destination.headers.items()}
+        if url.userinfo and "authorization" not in headers:
+            headers["authorization"] = f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"
+        headers["content-type"] = PROTOBUF
+        headers["user-agent"] = f"looopy-otel/{library_version()}"
+        headers["accept"] = "*/*"
+        if body.startswith(GZIP_MAGIC):
+            headers["content-encoding"] = "gzip"
+        return [(name.encode("ascii"), value.encode("utf-8")) for name, value in headers.items()]
 
     def message(self, verdict: Verdict) -> str:
         """What a verdict says, without the secrets of the headers."""
         return masked(verdict.message, self._secrets)
 
     def close(self) -> None:
-        """Closes the client, unless a request is under way."""
+        """Closes the connections, unless a request is under way."""
         if self._posting.acquire(blocking=False):
             try:
-                client, self._client = self._client, None
-                if client is not None:
-                    client.close()
+                pool, self._pool = self._pool, None
+                if pool is not None:
+                    pool.close()
             finally:
                 self._posting.release()
 
-    def _opened(self) -> httpx.Client:
-        import httpx
+    def _opened(self, url: httpx.URL) -> tuple[httpcore.ConnectionPool, BoundedNetwork]:
+        from looopy_otel.export.bounded_network import BoundedNetwork, opened_pool
 
-        if self._client is None:
-            authority = self._destination.certificate
-            verify = ssl.create_default_context(cafile=authority) if authority else True
-            self._client = httpx.Client(verify=verify)
-        return self._client
+        if self._pool is None or self._network is None:
+            self._network = BoundedNetwork()
+            self._pool = opened_pool(url, self._network, self._destination.certificate)
+        return self._pool, self._network
 
     def _unreachable(self, reason: str, what: str, error: Exception) -> Verdict:
         text = str(error)
@@ -116,12 +142,11 @@ def suppress_instrumentation() -> None:
     context.attach(context.set_value(SUPPRESS_INSTRUMENTATION, True))
 
 
-def _beginning(response: httpx.Response, seconds: float) -> bytes:
+def _beginning(response: httpcore.Response, deadline: float) -> bytes:
     """The first bytes of an answer, for as long as it takes at most."""
-    until = time.monotonic() + seconds
     found = b""
-    for piece in response.iter_raw():
+    for piece in response.iter_stream():
         found += piece
-        if len(found) >= _ANSWER_LIMIT or time.monotonic() > until:
+        if len(found) >= _ANSWER_LIMIT or time.monotonic() > deadline:
             break
     return found[:_ANSWER_LIMIT]

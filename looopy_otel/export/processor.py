@@ -2,73 +2,121 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from typing import Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanContext
 
 from looopy_otel.core.draft import Draft
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
-from looopy_otel.export.deadline import remaining, run_until
-from looopy_otel.export.drafted import DraftedSpan
+from looopy_otel.core.settings import DEFAULT_MEMORY_LIMIT
+from looopy_otel.export.deadline import Standby, remaining, run_until
+from looopy_otel.export.drafted import DraftedSpan, not_sampled
+from looopy_otel.export.losses import LossLog
+from looopy_otel.export.memory import MemoryBudget
+from looopy_otel.export.queue import ByteQueue
+from looopy_otel.export.shed_content import without_content
+from looopy_otel.export.weight import span_bytes
 from looopy_otel.export.worker import Worker
 
-QUEUE_SPANS: Final = 65536
-BATCH_SPANS: Final = 512
 SHUTDOWN_MILLISECONDS: Final = 5000
+CLOSING_SHARE: Final = 0.2
+"""How much of the time that a shutdown has is kept for closing the destinations, whatever the worker is stuck in."""
+
+SETTLING_SECONDS: Final = 0.1
+"""How long before the end of a shutdown the destinations give up, at most."""
+
+PARKING_SECONDS: Final = 0.1
+"""How long the end of the interpreter waits for the worker to come to a halt between two spans."""
 
 Stamp = Callable[[Span, Context | None], None]
+Admits = Callable[[ReadableSpan], bool]
 
 
 class DraftProcessor(SpanProcessor):
-    """The span processor of the pipeline, around the SDK's batch processor, whose thread starts at the first span.
+    """The span processor of the pipeline. Its threads start at the first span.
+
+    It has a queue of its own in the place of the SDK's batch processor, which counts spans and not bytes, loses the
+    newest of them and not the oldest, knows no deadline for its flush, and starts a thread in every forked child.
 
     Args:
         worker: The exporter behind the queue.
-        delay: Seconds between the worker's rounds.
+        delay: Seconds that a span waits for others before the worker takes it, at most.
         stamp: Called at each span's start, to set identity on it; its faults are swallowed.
+        admits: Tells of an ended span whether it goes out; of one that does not, only the draft goes on, to be
+            measured. By default all go out.
+        memory: Counts what waits; by default a count of its own.
+        drained_in: Seconds in which the worker has to be able to take all that waits, at the end for example.
+        losses: Told where something may have been lost; by default nobody is.
     """
 
-    def __init__(self, worker: Worker, *, delay: float, stamp: Stamp | None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        delay: float,
+        stamp: Stamp | None,
+        admits: Admits | None = None,
+        memory: MemoryBudget | None = None,
+        drained_in: float = math.inf,
+        losses: LossLog | None = None,
+    ) -> None:
+        memory = memory or MemoryBudget(DEFAULT_MEMORY_LIMIT)
         self._worker = worker
-        self._delay = delay
         self._stamp = stamp
-        self._batch: _Batch | None = None
+        self._admits = admits
+        self._losses = losses
         self._closed = False
+        self._closing = Standby()
+        self._queue = ByteQueue[ReadableSpan](
+            "looopy-otel-worker",
+            take=self._take,
+            weigh=span_bytes,
+            lighten=without_content,
+            memory=memory,
+            too_much=lambda size: memory.overflow,
+            delay=delay,
+            paces=True,
+            drained_in=drained_in,
+            lost=None if losses is None else losses.look_soon,
+        )
         self._reset()
         reset_after_fork(self._reset)
 
     def _reset(self) -> None:
-        # A signal handler or a finaliser may end a span while this very thread queues another.
+        # A signal handler or a finaliser may end a span while this very thread counts another.
         self._lock = threading.RLock()
         self._drafts: dict[int, Draft] = {}
         self._taken = 0
-        self._dropped: Counter[str] = Counter()
+        self._started = False
 
     @property
     def queued(self) -> int:
         """Spans that have not gone to every destination yet, those in the worker's hands included."""
-        handed_on = self._worker.handed_on
+        gone = self._worker.handed_on + sum(self._queue.dropped.values())
         with self._lock:
-            return self._taken - handed_on
+            return self._taken - gone
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Spans lost here, by reason: ``queue-full``, or ``shutdown`` where it ended before the worker took them."""
-        with self._lock:
-            return dict(self._dropped)
+        """Spans lost here, by reason: ``memory-full``, or ``shutdown`` where it ended before the worker took them."""
+        return self._queue.dropped
+
+    @property
+    def content_shed(self) -> Mapping[str, int]:
+        """Spans whose content was lost here, by reason."""
+        return self._queue.content_shed
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamps the span, and starts the worker's thread at the first one."""
         with guard("export.start"):
-            if self._batch is None and not self._closed:
+            if not self._started:
                 self._start()
             if self._stamp is not None:
                 self._stamp(span, parent_context)
@@ -79,19 +127,21 @@ class DraftProcessor(SpanProcessor):
             self._drafts[span_context.span_id] = draft
             return
         with guard("export.unsampled"):
-            if self._batch is None and not self._closed:
-                self._start()
             self._enqueue(DraftedSpan.unsampled(span_context, draft))
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queues the span, with its draft if there is one."""
+        """Queues the span, with its draft if there is one; waits a moment where memory is full and the worker is on."""
         with guard("export.end"):
             context = span.context
             if context is None:
                 return
             draft = self._drafts.pop(context.span_id, None)
-            if context.trace_flags.sampled:
+            if not context.trace_flags.sampled:
+                return
+            if self._admits is None or self._admits(span):
                 self._enqueue(span if draft is None else DraftedSpan.of(span, draft))
+            elif draft is not None:
+                self._enqueue(DraftedSpan.unsampled(not_sampled(context), draft))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Takes what is queued through the worker and has the destinations deliver it, within the timeout.
@@ -100,9 +150,19 @@ class DraftProcessor(SpanProcessor):
             True when nothing is left.
         """
         deadline = time.monotonic() + timeout_millis / 1000
-        batch = self._batch
-        done = batch is None or run_until(deadline, batch.force_flush)
-        return self._worker.force_flush(int(remaining(deadline) * 1000)) and done
+        done = self._queue.drain(deadline)
+        delivered: list[bool] = []
+
+        def deliver() -> None:
+            delivered.append(self._worker.force_flush(int(remaining(deadline) * 1000)))
+
+        # On another thread: a disk that does not answer holds up whoever asks it.
+        run_until(deadline, deliver)
+        return done and delivered == [True]
+
+    def hasten(self) -> None:
+        """Lets no span's end wait for room any more."""
+        self._queue.hasten()
 
     def shutdown(self, timeout_millis: float = SHUTDOWN_MILLISECONDS) -> None:
         """Drains the queue and closes the destinations, within the timeout.
@@ -113,59 +173,36 @@ class DraftProcessor(SpanProcessor):
             closed, self._closed = self._closed, True
         if closed:
             return
-        if self._batch is not None:
-            self._lose(self._batch.shut_down(timeout_millis))
-        else:
-            self._worker.shutdown(timeout_millis)
+        seconds = timeout_millis / 1000
+        deadline = time.monotonic() + seconds
+        self._queue.close(deadline - seconds * CLOSING_SHARE)
+        # What the destinations count at their deadline is counted when this one has come.
+        theirs = deadline - min(seconds * CLOSING_SHARE / 2, SETTLING_SECONDS)
+        self._closing.run_until(deadline, lambda: self._worker.shutdown(remaining(theirs) * 1000))
+        if self._queue.waiting and not threading.main_thread().is_alive():
+            # The interpreter is about to end, which tears threads down wherever they are; one in the middle of the
+            # matcher's C++ would take the process with it (abort).
+            self._worker.park(PARKING_SECONDS)
+
+    def _take(self, spans: Sequence[ReadableSpan]) -> None:
+        self._worker.export(spans)
+        if self._losses is not None:
+            self._losses.look()
 
     def _start(self) -> None:
         with self._lock:
-            if self._batch is None:
+            if not self._closed and self._queue.start():
                 try:
-                    self._batch = _Batch(self._worker, self._delay)
+                    self._closing.start()
                 except RuntimeError:
-                    # The interpreter is shutting down and no thread may start: spans go to the worker directly.
                     return
+            self._started = True
 
     def _enqueue(self, span: ReadableSpan) -> None:
+        if not self._started:
+            self._start()
         with self._lock:
-            batch = None if self._closed else self._batch
-            if batch is not None and batch.queued >= QUEUE_SPANS:
-                self._dropped["queue-full"] += 1
-                return
             self._taken += 1
-            if batch is not None:
-                batch.take(span)
-                return
-        # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
-        self._worker.export_late(span)
-
-    def _lose(self, spans: int) -> None:
-        """Counts spans that are still in the queue and will stay there."""
-        if spans:
-            with self._lock:
-                self._taken -= spans
-                self._dropped["shutdown"] += spans
-
-
-class _Batch(BatchSpanProcessor):
-    """The SDK's batch processor, with the two things that it does not offer: its queue's length and a deadline."""
-
-    def __init__(self, worker: Worker, delay: float) -> None:
-        super().__init__(
-            worker, max_queue_size=QUEUE_SPANS, schedule_delay_millis=delay * 1000, max_export_batch_size=BATCH_SPANS
-        )
-
-    @property
-    def queued(self) -> int:
-        return len(cast("deque[object]", self._batch_processor._queue))  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
-
-    def take(self, span: ReadableSpan) -> None:
-        """Queues a span; `on_end` would leave out what is not sampled."""
-        self._batch_processor.emit(span)
-
-    def shut_down(self, timeout_millis: float) -> int:
-        """Drains the queue and shuts the worker down; tells how many spans are left that will not be taken any more."""
-        # `BatchSpanProcessor.shutdown` takes no timeout and waits 30 s; what it wraps takes one and hands the rest on.
-        self._batch_processor.shutdown(int(timeout_millis))
-        return self.queued
+        if not self._queue.put(span):
+            # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
+            self._worker.export_late(span)

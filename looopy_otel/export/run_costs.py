@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from looopy_otel.core.draft import AgentDraft, Draft, LLMDraft
+from looopy_otel.core.money import NOTHING, plus
 
 MOST_RUNS: Final = 10_000
 """How many unfinished runs are remembered; beyond it, the one whose last call was longest ago is forgotten."""
@@ -52,7 +53,7 @@ class RunCosts:
         if run is None or amount is None:
             return
         with self._lock:
-            self._by_run[run] = self._by_run.get(run, Decimal(0)) + amount
+            self._by_run[run] = plus(self._by_run.get(run, NOTHING), amount)
             self._by_run.move_to_end(run)
             if len(self._by_run) > self._most:
                 self._by_run.popitem(last=False)

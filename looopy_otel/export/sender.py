@@ -13,6 +13,8 @@ from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.settings import HTTPDestination
 from looopy_otel.export.backoff import Backoff
+from looopy_otel.export.bisection import Bisection
+from looopy_otel.export.circuit import Circuit
 from looopy_otel.export.deadline import remaining
 from looopy_otel.export.outbox import Batch, Outbox
 from looopy_otel.export.post import Post, suppress_instrumentation
@@ -24,6 +26,11 @@ logger = logging.getLogger("looopy_otel")
 ADOPT_SECONDS: Final = 30.0
 """How often an idle sender looks for batches that nobody answers for any more."""
 _SECONDS_BETWEEN_WARNINGS = 60.0
+_TOO_LARGE = "http-413"
+_REJECTED = (
+    "the spans are set aside and counted as dropped; once it is put right, `looopy-otel spool flush --rejected` "
+    "sends them"
+)
 _FAULT = Verdict("rejected", "fault", "a fault of this library; see stats().internal_errors")
 
 
@@ -40,6 +47,9 @@ class Sender:
         outbox: What is to be shipped.
         tally: Told what became of it.
         backoff: Seconds between tries.
+
+    Attributes:
+        circuit: How the endpoint is.
     """
 
     def __init__(
@@ -48,7 +58,7 @@ class Sender:
         self._destination = destination
         self._outbox = outbox
         self._tally = tally
-        self._backoff = backoff or Backoff()
+        self.circuit: Final = Circuit(backoff or Backoff())
         self._post = Post(destination)
         self._reset()
         reset_after_fork(self._reset)
@@ -61,15 +71,18 @@ class Sender:
         self._to_adopt = False
         self._hurry = False
         self._closed = False
-        self._failures = 0
         self._failed_tries = 0
+        self._bisection = Bisection()
+        self.circuit.reset()
+        self._touched_at = 0.0
         self._warned_at = -_SECONDS_BETWEEN_WARNINGS
 
     def wake(self) -> None:
         """Says that the outbox has something; starts the thread if there is none. Never waits."""
         with self._signal:
             self._start()
-            self._signal.notify_all()
+            if not self.circuit.is_open:
+                self._signal.notify_all()
 
     def flush(self, deadline: float) -> bool:
         """Ships until the outbox is empty or `deadline`; a pause between tries is cut short once.
@@ -118,7 +131,7 @@ class Sender:
         if self._thread is not None or self._closed:
             return
         self._to_adopt = True
-        thread = threading.Thread(target=self._run, name=f"looopy-otel-{self._destination.name}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"looopy-otel-{self._destination.label}", daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -130,6 +143,7 @@ class Sender:
         suppress_instrumentation()
         while self._wait_for_work():
             with guard("export.sender"):
+                self._show_life()
                 self._round(None)
                 continue
             # Whatever it was, the thread lives on, and does not spin.
@@ -150,10 +164,15 @@ class Sender:
 
     def _round(self, deadline: float | None) -> None:
         """Ships the oldest batch once, and after a failure pauses."""
-        with self._shipping:
+        # What handles a signal may flush on the very thread that is shipping.
+        if not self._shipping.acquire(timeout=-1 if deadline is None else remaining(deadline)):
+            return
+        try:
             self._adopt()
             batch = self._outbox.first()
             verdict = self._ship(batch, deadline) if batch is not None else None
+        finally:
+            self._shipping.release()
         self._announce()
         if verdict is not None and verdict.kind == "retry":
             self._pause(verdict, deadline)
@@ -186,36 +205,50 @@ class Sender:
         message = self._post.message(verdict)
         if message:
             self._tally.failed(message)
-            self._warn(verdict, message)
         if verdict.kind == "retry":
-            self._failures += 1
+            self._warn(message, "the spans are kept and sent again")
             self._failed_tries += 1
             return
+        self.circuit.answered()
         if verdict.kind == "delivered":
-            self._tally.exported(batch.spans - verdict.rejected_spans)
-            self._outbox.acknowledge(batch)
-        else:
+            self._deliver(batch, verdict, message)
+        elif not self._mend(batch, verdict):
+            self._warn(message, _REJECTED)
+            self._bisection.refused(batch)
             self._outbox.set_aside(batch)
-        lost = batch.spans if verdict.kind == "rejected" else verdict.rejected_spans
-        if lost:
-            self._tally.dropped(verdict.reason, lost)
-        self._failures = 0
+            self._tally.dropped(verdict.reason, batch.spans)
 
-    def _warn(self, verdict: Verdict, message: str) -> None:
-        if time.monotonic() - self._warned_at < _SECONDS_BETWEEN_WARNINGS:
+    def _deliver(self, batch: Batch, verdict: Verdict, message: str) -> None:
+        self._bisection.accepted()
+        self._outbox.acknowledge(batch)
+        self._tally.exported(batch.spans - verdict.rejected_spans)
+        if verdict.rejected_spans:
+            self._warn(message, "the others arrived")
+            self._tally.dropped(verdict.reason, verdict.rejected_spans)
+
+    def _mend(self, batch: Batch, verdict: Verdict) -> bool:
+        """Makes something of a refused batch that may be accepted: two halves, or one span without its content."""
+        if not verdict.divisible:
+            return False
+        if batch.spans > 1:
+            return self._bisection.allows(batch) and self._outbox.divide(batch)
+        return verdict.reason == _TOO_LARGE and self._outbox.strip(batch, _TOO_LARGE)
+
+    def _warn(self, message: str, consequence: str) -> None:
+        if not message or time.monotonic() - self._warned_at < _SECONDS_BETWEEN_WARNINGS:
             return
         self._warned_at = time.monotonic()
-        consequence = {
-            "retry": "the spans are kept and sent again",
-            "rejected": "the spans are set aside and counted as dropped",
-            "delivered": "the others arrived",
-        }[verdict.kind]
-        logger.warning("looopy-otel: %s: %s; %s", self._destination.name, message, consequence)
+        logger.warning("looopy-otel: %s: %s; %s", self._destination.label, message, consequence)
+
+    def _show_life(self) -> None:
+        if time.monotonic() - self._touched_at >= ADOPT_SECONDS:
+            self._touched_at = time.monotonic()
+            self._outbox.touch()
 
     def _pause(self, verdict: Verdict, deadline: float | None) -> None:
         """Waits before the next try; hurry cuts it short, except where the endpoint itself asked for the wait."""
         asked = verdict.wait is not None
-        seconds = verdict.wait if verdict.wait is not None else self._backoff.seconds(self._failures)
+        seconds = self.circuit.failed(verdict.wait)
         if deadline is not None:
             seconds = min(seconds, remaining(deadline))
         with self._signal:

@@ -51,7 +51,7 @@ def judge(
 
     408, 425, 429 and every 5xx may pass later (Langfuse answers 500 when its own queue fails); any other answer than
     2xx never will. A 2xx of Langfuse means "stored and queued": it never reports a partial success, and its body is
-    the JSON of a queue job.
+    the JSON of a queue job. A web page, such as that of a login, is no answer of an OTLP endpoint, whatever its status.
 
     Args:
         status: The HTTP status.
@@ -61,15 +61,23 @@ def judge(
         langfuse: True when the endpoint is a Langfuse.
         things: What was sent: ``spans``, or ``metrics``.
     """
-    if 200 <= status < 300:
-        return _partial_success(headers, body, things)
     where = public_url(endpoint)
-    cause = _cause(status, langfuse, METRICS_PATH if things == "metrics" else TRACES_PATH)
+    route = METRICS_PATH if things == "metrics" else TRACES_PATH
+    if 200 <= status < 300:
+        if _is_page(headers, body):
+            cause = f"with a web page, which took nothing; an OTLP endpoint usually ends in {route}"
+            return Verdict("retry", "web-page", f"{where} answered {status} {cause}")
+        return _partial_success(headers, body, things)
+    cause = _cause(status, langfuse, route)
     said = _one_line(body) if "html" not in headers.get("content-type", "") else ""
     message = f"{where} answered {status}" + (f": {cause}" if cause else "") + (f" (it says: {said})" if said else "")
     if status in _RETRIED or status >= 500:
         return Verdict("retry", f"http-{status}", message, wait=retry_after(headers.get("retry-after")))
     return Verdict("rejected", f"http-{status}", message, divisible=status in (400, 413))
+
+
+def _is_page(headers: Mapping[str, str], body: bytes) -> bool:
+    return "html" in headers.get("content-type", "") and body.lstrip().startswith(b"<")
 
 
 def retry_after(value: str | None) -> float | None:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Link, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from looopy_otel.core.draft import Draft, LLMDraft
+from looopy_otel.core.draft import Draft
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
-from looopy_otel.core.semconv import EXCEPTION_EVENT, EXCEPTION_MESSAGE, EXCEPTION_TYPE, METRIC_UNPRICED_CALLS
-from looopy_otel.core.settings import Dialect
-from looopy_otel.core.text import valid_text
+from looopy_otel.core.settings import Dialect, TailSampling
+from looopy_otel.export.carried import facts_of, project_of
+from looopy_otel.export.deadline import Halt
 from looopy_otel.export.destination import DestinationExporter, Outgoing
 from looopy_otel.export.drafted import DraftedSpan
-from looopy_otel.export.foreign import foreign_attributes, valid_scope
+from looopy_otel.export.gated import SpanGate, with_attributes
+from looopy_otel.export.groups import Batches, Group, Slices
+from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.metrics import Metering
+from looopy_otel.export.placing import not_elsewhere, placing_of, under_nearest, with_placing
+from looopy_otel.export.route import Router
 from looopy_otel.export.run_costs import RunCosts
-
-logger = logging.getLogger("looopy_otel")
-
-SLICE_SECONDS: Final = 0.0005
-"""How long the worker keeps the interpreter lock at a stretch, as far as single spans allow."""
+from looopy_otel.export.tail_sampling import TailSampler
+from looopy_otel.export.unpriced import UnpricedCalls
 
 LATE_SECONDS: Final = 0.2
 """How long a span that goes its whole way on its caller's thread waits for a destination that is busy with others."""
-
-WARNED_MODELS: Final = 100
-"""How many models without a price are warned of, one by one."""
 
 _FOR_EVER: Final = -1.0
 NOTHING: Final[Mapping[str, AttributeValue]] = {}
@@ -54,8 +50,11 @@ class Worker(SpanExporter):
         render: Gives a draft's attributes in some dialects.
         is_own: True for the keys that were set from the draft's own facts at the start of a span; the rendering
             sets them again.
-        destinations: Where every span goes.
+        destinations: Where spans go.
         metering: Measures every operation, whether or not its span is sampled; None where nothing is measured.
+        router: Tells which destination takes which span; by default each takes all.
+        tail_sampling: Which whole traces are kept; None for all.
+        memory: Counts what waits for its trace to end; by default a count of its own.
     """
 
     def __init__(
@@ -70,19 +69,26 @@ class Worker(SpanExporter):
         is_own: Callable[[str], bool],
         destinations: Sequence[DestinationExporter],
         metering: Metering | None = None,
+        router: Router | None = None,
+        tail_sampling: TailSampling | None = None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self._redact = redact
-        self._redact_attributes = redact_attributes
-        self._redact_text = redact_text
-        self._redact_name = redact_name
+        self._gate = SpanGate(redact_attributes, redact_text, redact_name, is_own)
         self._price = price
         self._render = render
-        self._is_own = is_own
         self._metering = metering
-        self._groups: dict[tuple[Dialect, ...], list[DestinationExporter]] = {}
-        for destination in destinations:
-            self._groups.setdefault(tuple(sorted(set(destination.dialects))), []).append(destination)
+        self._router = router or Router()
+        self._groups: dict[tuple[Dialect, ...], Group] = {}
+        for position, destination in enumerate(destinations):
+            group = self._groups.setdefault(tuple(sorted(set(destination.dialects))), Group())
+            group.add(destination, self._router.projects_at(position))
         self.destinations: Final = tuple(destinations)
+        self._unpriced = UnpricedCalls()
+        self._tail: TailSampler[Outgoing] | None = None
+        if tail_sampling is not None:
+            memory = memory or MemoryBudget(tail_sampling.memory)
+            self._tail = TailSampler(tail_sampling, memory, self._hand_on_held)
         self._reset()
         reset_after_fork(self._reset)
 
@@ -90,29 +96,42 @@ class Worker(SpanExporter):
         # A finaliser may end a span while this very thread counts another.
         self._lock = threading.RLock()
         self._accepting = {id(destination): threading.Lock() for destination in self.destinations}
+        self._halt = Halt()
         self._handed_on = 0
         self._dropped: Counter[str] = Counter()
-        self._unpriced: Counter[str] = Counter()
         self._run_costs = RunCosts()
-        self._warned_models: set[str] = set()
 
     @property
     def handed_on(self) -> int:
-        """Spans that were taken and have gone to every destination, or are lost; what is in hand is not among them."""
+        """Spans that were taken and have gone to every destination, or will not; what is in hand is not among them."""
+        waiting = 0 if self._tail is None else self._tail.unsettled
         with self._lock:
-            return self._handed_on
+            return self._handed_on - waiting
+
+    @property
+    def sampled_out(self) -> int:
+        """Spans of traces that tail sampling did not keep."""
+        return 0 if self._tail is None else self._tail.sampled_out
+
+    @property
+    def undecided(self) -> int:
+        """Spans that tail sampling let pass before their trace was over, since too much waited."""
+        return 0 if self._tail is None else self._tail.undecided
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Spans lost here, by reason: ``fault``, or ``stalled`` where a destination was busy too long."""
+        """Spans lost here, by reason.
+
+        ``fault``; ``stalled`` where a destination was busy too long; ``unknown-project`` and ``no-project`` where no
+        Langfuse is there that a span may go to.
+        """
         with self._lock:
             return dict(self._dropped)
 
     @property
     def unpriced_calls(self) -> Mapping[str, int]:
         """LLM calls that were answered and have no known cost, by model."""
-        with self._lock:
-            return dict(self._unpriced)
+        return self._unpriced.by_model
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Takes one batch through every stage. A fault costs the span, or the destination, that it is in."""
@@ -123,29 +142,63 @@ class Worker(SpanExporter):
         """Takes one span through every stage on its caller's thread, which a stalled destination does not hold up."""
         self._export([span], LATE_SECONDS)
 
+    def park(self, seconds: float) -> None:
+        """Has the thread that is in `export` halt for good between two spans, and waits so long for it."""
+        self._halt.ask(seconds)
+
     def _export(self, spans: Sequence[ReadableSpan], patience: float) -> None:
+        settling = 0
         try:
-            batches = self._batches(spans)
-            for dialects, destinations in self._groups.items():
-                for destination in destinations if batches[dialects] else ():
-                    self._hand_on(destination, batches[dialects], patience)
+            batches, slices = Batches(), Slices()
+            for span in spans:
+                if isinstance(span, DraftedSpan) and not span.is_sampled:
+                    self._measure_unsampled(span)
+                else:
+                    kept = self._take(span)
+                    settling += len(kept)
+                    self._render_all(kept, batches, slices)
+                slices.step()
+                if patience == _FOR_EVER:
+                    self._halt.step()
+            self._distribute(batches, patience)
         finally:
             with self._lock:
                 self._handed_on += len(spans)
+            if self._tail is not None:
+                self._tail.settled(settling)
 
-    def _batches(self, spans: Sequence[ReadableSpan]) -> dict[tuple[Dialect, ...], list[Outgoing]]:
-        batches: dict[tuple[Dialect, ...], list[Outgoing]] = {dialects: [] for dialects in self._groups}
-        until = time.perf_counter() + SLICE_SECONDS
-        for span in spans:
-            if isinstance(span, DraftedSpan) and not span.is_sampled:
-                self._measure_unsampled(span)
-            else:
-                self._take(span, batches)
-            if time.perf_counter() >= until:
-                # Gives the interpreter lock away: without it a waiting thread gets its turn after 5 ms only.
-                time.sleep(0)
-                until = time.perf_counter() + SLICE_SECONDS
-        return batches
+    def _hand_on_held(self, kept: Sequence[Outgoing], patience: float = _FOR_EVER) -> None:
+        """Takes the rest of the way what tail sampling has let go on by itself."""
+        if self._tail is None or not kept:
+            return
+        try:
+            batches = Batches()
+            self._render_all(kept, batches, Slices())
+            self._distribute(batches, patience)
+        finally:
+            self._tail.settled(len(kept))
+
+    def _render_all(self, kept: Sequence[Outgoing], batches: Batches, slices: Slices) -> None:
+        for outgoing in kept:
+            refused = self._router.refused(outgoing.project)
+            if refused is not None:
+                self._count(self._dropped, refused)
+            made: dict[tuple[Dialect, ...], Outgoing] | None = None
+            try:
+                with guard("export.worker"):
+                    made = self._rendered(outgoing)
+            finally:
+                if made is None:
+                    self._count(self._dropped, "fault")
+            for dialects, rendered in (made or {}).items():
+                batches.add(dialects, rendered)
+            slices.step()
+
+    def _distribute(self, batches: Batches, patience: float) -> None:
+        for dialects, group in self._groups.items():
+            for destination, projects in group.members:
+                if batch := not_elsewhere(batches.of(dialects, projects), destination):
+                    self._hand_on(destination, batch, patience)
 
     def _hand_on(self, destination: DestinationExporter, batch: Sequence[Outgoing], patience: float) -> None:
         turn = self._accepting[id(destination)]
@@ -172,7 +225,7 @@ class Worker(SpanExporter):
         self._hurry()
         measured = self._metering.flush() if self._metering is not None else None
         done = True
-        for destination in self.destinations:
+        for destination in self._by_patience():
             with guard(f"export.{destination.name}"):
                 done = destination.flush(deadline) and done
         if measured is not None:
@@ -183,9 +236,12 @@ class Worker(SpanExporter):
     def shutdown(self, timeout_millis: float = 5000) -> None:
         """Closes the destinations and the metrics, within one deadline for all of them."""
         deadline = time.monotonic() + timeout_millis / 1000
+        if self._tail is not None:
+            with guard("export.tail_sampling"):
+                self._hand_on_held(self._tail.close(), min(1.0, timeout_millis / 2000))
         self._hurry()
         measured = self._metering.flush() if self._metering is not None else None
-        for destination in self.destinations:
+        for destination in self._by_patience():
             with guard(f"export.{destination.name}"):
                 destination.close(deadline)
         if self._metering is not None and measured is not None:
@@ -194,22 +250,31 @@ class Worker(SpanExporter):
             with guard("export.metrics"):
                 self._metering.close(deadline)
 
+    def _by_patience(self) -> Sequence[DestinationExporter]:
+        """The order in which destinations are waited for.
+
+        Those with senders go on by themselves while others are waited for; a user's exporter, the last to get spans, is
+        flushed only while there is time.
+        """
+        return self.destinations[::-1]
+
     def _hurry(self) -> None:
         """Sets all destinations going at once, before they are waited for one after the other."""
         for destination in self.destinations:
             with guard(f"export.{destination.name}"):
                 destination.flush(time.monotonic())
 
-    def _take(self, span: ReadableSpan, batches: Mapping[tuple[Dialect, ...], list[Outgoing]]) -> None:
-        made: dict[tuple[Dialect, ...], Outgoing] | None = None
+    def _take(self, span: ReadableSpan) -> Sequence[Outgoing]:
+        """Takes a span past the gate, prices and measures it; gives what goes on now: it, its trace, or nothing."""
+        kept: Sequence[Outgoing] | None = None
         try:
             with guard("export.worker"):
-                made = self._made(span)
+                outgoing = self._passed(span)
+                kept = [outgoing] if self._tail is None else self._tail.offer(facts_of(span, outgoing), outgoing)
         finally:
-            if made is None:
+            if kept is None:
                 self._count(self._dropped, "fault")
-        for dialects, outgoing in (made or {}).items():
-            batches[dialects].append(outgoing)
+        return kept or ()
 
     def _measure_unsampled(self, span: DraftedSpan) -> None:
         with guard("export.worker"):
@@ -220,93 +285,30 @@ class Worker(SpanExporter):
         return self._run_costs.settled(priced, span.context.span_id if span.context is not None else None)
 
     def _measure(self, span: ReadableSpan, draft: Draft) -> None:
-        self._count_unpriced(draft)
+        self._unpriced.look_at(draft)
         if self._metering is not None:
             with guard("export.metrics"):
                 self._metering.record(draft, span.context)
 
-    def _made(self, span: ReadableSpan) -> dict[tuple[Dialect, ...], Outgoing]:
+    def _passed(self, span: ReadableSpan) -> Outgoing:
         draft = span.draft if isinstance(span, DraftedSpan) else None
+        project = project_of(span)
         if draft is not None:
             draft = self._priced(span, draft)
             self._measure(span, draft)
-        attributes = self._others_attributes(span, draft)
-        status, events, links = self._status(span, draft), self._events(span, draft), self._links(span)
-        name, scope = valid_text(self._redact_name(span.name)), valid_scope(span.instrumentation_scope)
+        return Outgoing(with_placing(self._gate.passed(span, draft), placing_of(span)), draft, project)
+
+    def _rendered(self, outgoing: Outgoing) -> dict[tuple[Dialect, ...], Outgoing]:
+        """The span for each group of destinations that takes it."""
+        span, draft, project = outgoing.span, outgoing.draft, outgoing.project
         made: dict[tuple[Dialect, ...], Outgoing] = {}
-        for dialects in self._groups:
-            rendered: Mapping[str, AttributeValue] = (
-                self._render(draft, dialects) if draft is not None and dialects else NOTHING
-            )
-            readable = ReadableSpan(
-                name=name,
-                context=span.context,
-                parent=span.parent,
-                resource=span.resource,
-                attributes={**attributes, **rendered},
-                events=events,
-                links=links,
-                kind=span.kind,
-                status=status,
-                start_time=span.start_time,
-                end_time=span.end_time,
-                instrumentation_scope=scope,
-            )
-            made[dialects] = Outgoing(readable, draft)
+        for dialects, group in self._groups.items():
+            if not group.takes(project):
+                continue
+            rendered = self._render(draft, dialects) if draft is not None and dialects else NOTHING
+            whole = with_attributes(span, rendered) if rendered else span
+            made[dialects] = Outgoing(under_nearest(whole, placing_of(span), dialects), draft, project)
         return made
-
-    def _others_attributes(self, span: ReadableSpan, draft: Draft | None) -> Mapping[str, AttributeValue]:
-        attributes = span.attributes or {}
-        if draft is not None:
-            attributes = {key: value for key, value in attributes.items() if not self._is_own(key)}
-        return foreign_attributes(attributes, self._redact_attributes)
-
-    def _status(self, span: ReadableSpan, draft: Draft | None) -> Status:
-        if draft is not None and draft.error is not None:
-            return Status(StatusCode.ERROR, valid_text(draft.error.message) or None)
-        description = span.status.description
-        return Status(span.status.status_code, valid_text(self._redact_text(description)) if description else None)
-
-    def _events(self, span: ReadableSpan, draft: Draft | None) -> list[Event]:
-        events = [
-            Event(
-                valid_text(self._redact_name(event.name)),
-                foreign_attributes(event.attributes, self._redact_attributes),
-                event.timestamp,
-            )
-            for event in span.events
-        ]
-        if draft is not None and draft.error is not None:
-            facts = {EXCEPTION_TYPE: draft.error.type, EXCEPTION_MESSAGE: valid_text(draft.error.message)}
-            events.append(Event(EXCEPTION_EVENT, {key: value for key, value in facts.items() if value}, span.end_time))
-        return events
-
-    def _links(self, span: ReadableSpan) -> list[Link]:
-        return [Link(link.context, foreign_attributes(link.attributes, self._redact_attributes)) for link in span.links]
-
-    def _count_unpriced(self, draft: Draft) -> None:
-        if not isinstance(draft, LLMDraft) or draft.cost is not None or not draft.answered:
-            return
-        model = draft.response_model or draft.request_model
-        self._count(self._unpriced, model)
-        # Without usage there is nothing to price; that is no fault of the price table.
-        if draft.usage is not None and self._is_news(model):
-            logger.warning(
-                "looopy-otel: no price is known for the model %r: its calls have no cost. "
-                "They are counted in stats().unpriced_calls and in the metric %s. "
-                "Say what it costs, in USD per million tokens: configure(prices={%r: {'input': …, 'output': …}}), "
-                "or in the file of LOOOPY_OTEL_PRICES.",
-                model,
-                METRIC_UNPRICED_CALLS,
-                model,
-            )
-
-    def _is_news(self, model: str) -> bool:
-        with self._lock:
-            if model in self._warned_models or len(self._warned_models) >= WARNED_MODELS:
-                return False
-            self._warned_models.add(model)
-            return True
 
     def _count(self, counter: Counter[str], key: str, spans: int = 1) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ the same signature and types, and can be pickled by its name as before (a partia
 has none: decorate the function behind it); whatever it raises passes unchanged. Arguments are the
 span's input by their names (``self`` and ``cls`` left out), the result or what is yielded its output. A generator's
 span ends when it is exhausted, closed, left or collected, and is never current in its consumer. Before `configure()` a
-call only costs the look into an empty slot.
+call only costs the look into an empty slot; one of ``@trace_agent`` still is a run, and of an agent, to budgets.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from looopy_otel.core.operation import LLMOperation
-from looopy_otel.instrument.openings import AgentKind, IterationKind, Kind, LLMKind, Opening, StepKind, ToolKind
-from looopy_otel.instrument.wrap import is_generator, recorded
+from looopy_otel.instrument.openings import AgentKind, IterationKind, LLMKind, Opening, RunOpening, StepKind, ToolKind
+from looopy_otel.instrument.wrap import Begin, is_generator, recorded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +59,7 @@ def trace_agent(function: Any = None, /, *, name: str | None = None, metadata: M
     Raises:
         TypeError: If what is decorated is not a function.
     """
-    return _decorated("trace_agent", function, name, lambda name, _: AgentKind(name, metadata))
+    return _decorated("trace_agent", function, name, lambda name, _: AgentKind(name, metadata), opening=RunOpening)
 
 
 @overload
@@ -182,15 +182,40 @@ def trace_span(function: Any = None, /, *, name: str | None = None) -> Any:
 
 
 def _decorated(
-    decorator: str, function: Any, name: str | None, kind: Callable[[str, Any], Kind], *, short: bool = False
+    decorator: str,
+    function: Any,
+    name: str | None,
+    kind: Callable[[str, Any], Any],
+    *,
+    short: bool = False,
+    opening: Callable[[Any, Any], Begin] = Opening,
 ) -> Any:
+    return decorated(
+        decorator,
+        function,
+        lambda target: recorded(target, opening(target, kind(name or _name_of(target, short), target))),
+    )
+
+
+def decorated(decorator: str, function: Any, made: Callable[[Any], Any]) -> Any:
+    """What a decorator gives: the wrapped function when it was used bare, else what wraps the one that comes next.
+
+    Args:
+        decorator: Its name.
+        function: The function, when used bare; else None.
+        made: Wraps a function; of a ``staticmethod`` or ``classmethod`` the one in it.
+
+    Raises:
+        TypeError: If what is decorated is not a function.
+    """
+
     def decorate(target: Any) -> Any:
         if isinstance(target, staticmethod | classmethod):
             return type(cast("Any", target))(decorate(cast("Any", target).__func__))
         if not callable(target) or isinstance(target, type):
             given = "a class" if isinstance(target, type) else f"{type(target).__name__} {target!r:.40}"
             raise TypeError(f"{decorator} decorates functions, not {given}; options have names, such as name=…")
-        return recorded(target, Opening(target, kind(name or _name_of(target, short), target)))
+        return made(target)
 
     return decorate if function is None else decorate(function)
 

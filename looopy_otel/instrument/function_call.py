@@ -186,19 +186,23 @@ class LLMFunctionCall(FunctionCall):
         return None
 
 
-class _Unrecorded(FunctionCall):
-    """The call of a function while nothing is recorded."""
+class UnrecordedCall(FunctionCall):
+    """The call of a function that is a run nobody records."""
 
     __slots__ = ()
 
     def suspend(self) -> None:
-        """Steps out of nothing."""
-
-    def resume(self) -> None:
-        """Steps into nothing."""
+        """Says that control goes to the consumer of a generator."""
+        self.recorder.suspend()
 
     def item(self, item: Any) -> None:
         """Keeps nothing."""
+
+
+class _Unrecorded(UnrecordedCall):
+    """All calls of functions while nothing is recorded."""
+
+    __slots__ = ()
 
     def exhausted(self, result: Any) -> None:
         """Ends nothing."""

@@ -14,6 +14,7 @@ from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, installed
 from looopy_otel.core.messages import message_to_dict
 from looopy_otel.core.operation import LLMCall
+from looopy_otel.core.shapes.cost import is_believable
 from looopy_otel.core.shapes.recognise import joiner_for, recognised
 from looopy_otel.core.shapes.shape import Joiner, Progress
 from looopy_otel.core.types import CallOutcome, ContentDelta, LLMResponse, Message
@@ -269,7 +270,7 @@ def _amount(cost: object) -> Decimal | None:
         amount = Decimal(str(cost))
     except InvalidOperation:
         raise TypeError(f"response= gave cost={cost!r}, which is no number of USD") from None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if is_believable(amount) else None
 
 
 _FIELDS = frozenset(field.name for field in fields(LLMCall)) - {"emit", "identity", "inner", "name"}

@@ -53,7 +53,7 @@ def one_generation(ownership: Ownership, around: Generation | None) -> None:
         ownership: Tells which projects are ours.
         around: What stood around the call.
     """
-    if not ownership.langfuse_projects:
+    if not ownership.feeds_langfuse:
         return
     _without_langchains(ownership, around)
     _without_the_drop_ins(ownership)

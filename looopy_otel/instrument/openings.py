@@ -10,8 +10,9 @@ from looopy_otel.core.guard import guard
 from looopy_otel.core.hooks import NO_RECORDER, Recorder, announce, innermost, installed
 from looopy_otel.core.operation import Step, ToolRun
 from looopy_otel.instrument.arguments import Arguments, messages_in, request_in
-from looopy_otel.instrument.function_call import FunctionCall, LLMFunctionCall
+from looopy_otel.instrument.function_call import FunctionCall, LLMFunctionCall, UnrecordedCall
 from looopy_otel.instrument.operations import agent_run, facts, iteration, llm_call, tool_run
+from looopy_otel.instrument.unrecorded_run import unrecorded_run
 
 
 class Kind(Protocol):
@@ -54,6 +55,23 @@ class Opening:
         return None
 
 
+class RunOpening(Opening):
+    """Opens the recording of each call that is a run; one that is not recorded still is a run of its own to budgets.
+
+    Args:
+        function: The function, undecorated.
+        kind: The runs.
+    """
+
+    def __init__(self, function: Callable[..., Any], kind: AgentKind) -> None:
+        super().__init__(function, kind)
+        self._name = kind.name
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FunctionCall:
+        """Opens the recording of one run, or begins one that nobody records."""
+        return super().__call__(args, kwargs) or UnrecordedCall(unrecorded_run(self._name))
+
+
 class AgentKind:
     """Calls that are runs of an agent.
 
@@ -63,7 +81,7 @@ class AgentKind:
     """
 
     def __init__(self, name: str, metadata: Mapping[str, Any] | None) -> None:
-        self._name = name
+        self.name = name
         self._metadata = facts(metadata)
 
     def announced(self, arguments: dict[str, Any]) -> Recorder | None:
@@ -72,7 +90,7 @@ class AgentKind:
         if len(arguments) == 1:
             (only,) = arguments.values()
             given = only if isinstance(only, str) or messages_in(only) else arguments
-        return announce(agent_run(self._name, given or None, metadata=self._metadata))
+        return announce(agent_run(self.name, given or None, metadata=self._metadata))
 
     def call(self, recorder: Recorder) -> FunctionCall:
         """A generator's texts are one answer."""

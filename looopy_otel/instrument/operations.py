@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from looopy_otel.core.hooks import Recorder, innermost
-from looopy_otel.core.identity import current_identity, new_call_id, new_task_id
+from looopy_otel.core.identity import Identity, current_identity, new_call_id, new_task_id
 from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, ToolRun
 from looopy_otel.core.snapshot import snapshot
 from looopy_otel.core.types import Message
@@ -47,7 +47,7 @@ def offered(tools: object) -> Sequence[Any]:
 
 
 def agent_run(name: str, given: object = None, *, task_id: object = None, metadata: object = None) -> AgentRun:
-    """A run of an agent, which is also the identity of all that happens inside; the session stays what it is.
+    """A run of an agent, which is also the identity of all that happens inside.
 
     Args:
         name: The agent's id.
@@ -55,22 +55,32 @@ def agent_run(name: str, given: object = None, *, task_id: object = None, metada
         task_id: The run's id; by default a new one.
         metadata: Facts about this run.
     """
-    outer = current_identity()
-    task_id = text(task_id, "") or new_task_id()
+    identity = run_identity(name, task_id)
     return AgentRun(
         agent_id=name,
-        task_id=task_id,
+        task_id=identity.task_id or "",
         messages=messages_in(given),
         prompt=given,
-        parent_task_id=outer.task_id,
+        parent_task_id=current_identity().task_id,
         metadata=facts(metadata),
-        identity=replace(
-            outer,
-            agent_id=name,
-            task_id=task_id,
-            root_task_id=outer.root_task_id or outer.task_id,
-            trace_name=outer.trace_name or name,
-        ),
+        identity=identity,
+    )
+
+
+def run_identity(name: str, task_id: object = None) -> Identity:
+    """The identity of a run that begins here; the session stays what it is.
+
+    Args:
+        name: The agent's id.
+        task_id: The run's id; by default a new one.
+    """
+    outer = current_identity()
+    return replace(
+        outer,
+        agent_id=name,
+        task_id=text(task_id, "") or new_task_id(),
+        root_task_id=outer.root_task_id or outer.task_id,
+        trace_name=outer.trace_name or name,
     )
 
 

@@ -63,7 +63,8 @@ def uninstrument(*names: str) -> None:
     """Undoes what the ``instrument_…()`` functions have patched.
 
     Args:
-        names: ``openai``, ``anthropic``, ``litellm``, ``langchain``, ``openai_agents``, ``pydantic_ai``, ``threads``;
+        names: ``openai``, ``anthropic``, ``litellm``, ``langchain``, ``openai_agents``, ``pydantic_ai``, ``threads``,
+            ``celery``;
             by default all of them. What is not instrumented is passed over.
     """
     with _lock:

@@ -76,7 +76,7 @@ class Propagated(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         here = self._surroundings
-        facts = outgoing(here.context), here.identity, here.suppressed, _is_own(here)
+        facts = outgoing(here.context), here.identity, here.suppressed, is_own(here)
         return _rebuilt, (type(self), self._function, *facts)
 
     def __repr__(self) -> str:
@@ -103,8 +103,8 @@ def _rebuilt(
     return kind(function, own_continued(headers, identity, suppressed=suppressed, own=own))
 
 
-def _is_own(place: Surroundings) -> bool:
-    """True where the current span is one that Langfuse sees: ours, or its SDK's."""
+def is_own(place: Surroundings) -> bool:
+    """True where the current span of a place is one that Langfuse sees: ours, or its SDK's."""
     observer = installed()
     return isinstance(observer, TracingObserver) and not observer.ownership.is_root(place.context)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import Identity, current_identity
 from looopy_otel.core.semconv import SESSION_ID, USER_ID
-from looopy_otel.record.surroundings import baggage_of, continued, outgoing, surrounded, with_baggage
+from looopy_otel.record.surroundings import Surroundings, baggage_of, continued, outgoing, surrounded, with_baggage
 
 Headers: TypeAlias = Mapping[str, Any] | Mapping[bytes, Any] | Iterable[tuple[Any, Any]] | None
 """Headers of a request: a mapping of text or bytes, a list of pairs, or a WSGI environment."""
@@ -48,9 +48,7 @@ class continue_trace:
 
     def __enter__(self) -> None:
         with guard("instrument.continue"):
-            headers = _joined(self._headers)
-            who = _identity_of(headers) if self._identity else current_identity()
-            block = surrounded(continued(headers, who))
+            block = surrounded(asked_for(self._headers, identity=self._identity))
             block.__enter__()
             self._blocks.append(block)
 
@@ -90,6 +88,18 @@ def trace_headers(*, identity: bool = False) -> dict[str, str]:
             facts = {SESSION_ID: who.effective_session_id, USER_ID: who.user_id}
             return with_baggage(headers, {name: value for name, value in facts.items() if value})
     return headers
+
+
+def asked_for(headers: Headers, *, identity: bool, own: bool = False) -> Surroundings:
+    """The surroundings of the work that a request or a message asks for.
+
+    Args:
+        headers: As those of `continue_trace`.
+        identity: True to take over the session and the user.
+        own: True where the span that they name is ours, and goes where ours go.
+    """
+    read = _joined(headers)
+    return continued(read, _identity_of(read) if identity else current_identity(), own=own)
 
 
 def _identity_of(headers: Mapping[str, str]) -> Identity:

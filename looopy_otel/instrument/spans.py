@@ -2,8 +2,9 @@
 
 Each works as ``with`` and ``async with``, may be used several times (also at once, in tasks and threads), and yields a
 recorder: ``record(…)``, ``first_chunk()``, ``fail(error)``. An exception that leaves the block is recorded and passes
-unchanged. Before `configure()` they do nothing. A generator that yields inside such a block leaves the span current in
-its consumer; decorate the generator instead.
+unchanged. Before `configure()` they do nothing, except that an `agent_span` still is a run, and of an agent, to
+budgets. A generator that yields inside such a block leaves the span current in its consumer; decorate the generator
+instead.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from looopy_otel.instrument.operations import (
     text,
     tool_run,
 )
+from looopy_otel.instrument.unrecorded_run import UnrecordedRun, unrecorded_run
 
 
 class span(Block):
@@ -52,7 +54,7 @@ class agent_span(Block):
         metadata: Facts about this run.
     """
 
-    __slots__ = ()
+    __slots__ = ("_run",)
 
     def __init__(
         self,
@@ -63,6 +65,18 @@ class agent_span(Block):
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(lambda: agent_run(text(name), input, task_id=task_id, metadata=metadata))
+        self._run = (name, task_id)
+
+    def __enter__(self) -> Recorder:
+        recorder = super().__enter__()
+        return NO_RECORDER if isinstance(recorder, UnrecordedRun) else recorder
+
+    def _announced(self) -> Recorder:
+        recorder = super()._announced()
+        if recorder is not NO_RECORDER:
+            return recorder
+        name, task_id = self._run
+        return unrecorded_run(name, task_id)
 
 
 class iteration_span(Block):

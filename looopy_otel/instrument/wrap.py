@@ -1,4 +1,4 @@
-"""One wrapper per kind of function: sync, async, generator, async generator. No other module has these four bodies.
+"""One wrapper per kind of function: sync, async, generator, async generator. No other module records in these bodies.
 
 The wrapper is of the same kind as what it wraps. A recording never raises, but an interrupt may reach it; it opens
 inside the ``try``, so that its end is certain. What a consumer sends and throws into a generator reaches the one behind
@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import dataclass
 from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
 from types import coroutine
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
@@ -38,10 +39,52 @@ def recorded(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
     Returns:
         A function of the same kind with the same signature.
     """
-    for is_kind, wrapper in _WRAPPERS:
-        if _is_of(is_kind, function):
-            return cast("Callable[P, R]", wrapper(function, begin))
-    return _plain(function, begin)
+    bodies = Bodies(
+        plain=partial(_plain, begin=begin),
+        coroutine=partial(_coroutine, begin=begin),
+        generator=partial(_generator, begin=begin),
+        async_generator=partial(_async_generator, begin=begin),
+    )
+    return of_same_kind(function, bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """The four bodies of one wrapper: each takes a function of its kind and gives the one that stands around it.
+
+    Attributes:
+        plain: For sync functions, also those that give an awaitable or an iterator.
+        coroutine: For coroutine functions.
+        generator: For generator functions.
+        async_generator: For async generator functions.
+    """
+
+    plain: Callable[[Any], Callable[..., Any]]
+    coroutine: Callable[[Any], Callable[..., Any]]
+    generator: Callable[[Any], Callable[..., Any]]
+    async_generator: Callable[[Any], Callable[..., Any]]
+
+
+def of_same_kind(function: Callable[P, R], bodies: Bodies) -> Callable[P, R]:
+    """Wraps a function in the body of its kind.
+
+    Args:
+        function: Any function, method, partial or callable object, of any of the four kinds.
+        bodies: The four bodies.
+
+    Returns:
+        A function of the same kind with the same signature.
+    """
+    body = bodies.plain
+    if _is_of(inspect.isasyncgenfunction, function):
+        body = bodies.async_generator
+    elif _is_of(_is_generator_coroutine, function):
+        body = partial(_generator_coroutine, body=bodies.coroutine)
+    elif _is_of(inspect.isgeneratorfunction, function):
+        body = bodies.generator
+    elif _is_of(inspect.iscoroutinefunction, function):
+        body = bodies.coroutine
+    return cast("Callable[P, R]", _faced(body(function), function))
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
@@ -90,7 +133,7 @@ def _plain(function: Callable[P, R], begin: Begin) -> Callable[P, R]:
             raise
         return result
 
-    return _faced(call, function)
+    return call
 
 
 def _coroutine(function: Callable[P, Awaitable[R]], begin: Begin) -> Callable[P, Awaitable[R]]:
@@ -107,17 +150,19 @@ def _coroutine(function: Callable[P, Awaitable[R]], begin: Begin) -> Callable[P,
             raise
         return result
 
-    return _faced(call, function)
+    return call
 
 
-def _generator_coroutine(function: Callable[P, Any], begin: Begin) -> Callable[P, Generator[Any, Any, Any]]:
-    awaited = _coroutine(function, begin)
+def _generator_coroutine(
+    function: Callable[..., Any], body: Callable[[Any], Callable[..., Any]]
+) -> Callable[..., Awaitable[Any]]:
+    awaited = body(function)
 
     @coroutine
-    def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         return (yield from cast("Generator[Any, Any, Any]", awaited(*args, **kwargs)))
 
-    return _faced(call, function)
+    return call
 
 
 def _is_generator_coroutine(function: object) -> bool:
@@ -157,7 +202,7 @@ def _generator(function: Callable[P, Generator[Any, Any, R]], begin: Begin) -> C
             recording.exhausted(value)
         return value
 
-    return _faced(call, function)
+    return call
 
 
 def _async_generator(
@@ -168,7 +213,7 @@ def _async_generator(
         try:
             recording = begin(args, kwargs) or UNRECORDED
             generator = function(*args, **kwargs)
-            step, argument = cast("Callable[[Any], Awaitable[Any]]", partial(_first_step, generator)), cast("Any", None)
+            step, argument = cast("Callable[[Any], Awaitable[Any]]", partial(first_step, generator)), cast("Any", None)
             while True:
                 try:
                     item = await step(argument)
@@ -192,7 +237,7 @@ def _async_generator(
         else:
             recording.exhausted(None)
 
-    return _faced(call, function)
+    return call
 
 
 def opened_first(
@@ -229,7 +274,7 @@ def opened_first(
     return update_wrapper(call, function)
 
 
-def _first_step(generator: AsyncGenerator[Any, Any], argument: None) -> Awaitable[Any]:
+def first_step(generator: AsyncGenerator[Any, Any], argument: None) -> Awaitable[Any]:
     """Starts a wrapped async generator without telling the event loop of it.
 
     A loop that is shut down closes all generators that it knows of, at once. The wrapper is one of them and closes the
@@ -245,11 +290,3 @@ def _first_step(generator: AsyncGenerator[Any, Any], argument: None) -> Awaitabl
 
 def _left_to_the_wrapper(generator: AsyncGenerator[Any, Any]) -> None:
     """Where even the wrapper was never closed, its loop is gone, and nothing can be awaited any more."""
-
-
-_WRAPPERS: tuple[tuple[Callable[[object], bool], Callable[..., Any]], ...] = (
-    (inspect.isasyncgenfunction, _async_generator),
-    (_is_generator_coroutine, _generator_coroutine),
-    (inspect.isgeneratorfunction, _generator),
-    (inspect.iscoroutinefunction, _coroutine),
-)

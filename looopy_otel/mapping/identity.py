@@ -20,6 +20,7 @@ from looopy_otel.core.semconv import (
     LANGFUSE_TRACE_NAME,
     LANGFUSE_TRACE_TAGS,
     LANGFUSE_VERSION,
+    PROJECT,
     SESSION_ID,
     USER_ID,
 )
@@ -62,6 +63,11 @@ def identity_attributes(identity: Identity, deployment: Deployment, *, root: boo
             **metadata_facts(LANGFUSE_TRACE_METADATA, identity.metadata),
         }
     )
+
+
+def travelling_attributes(identity: Identity, deployment: Deployment, *, root: bool) -> dict[str, AttributeValue]:
+    """What `identity_attributes` gives, and the project, by which a span finds its way; export takes that off again."""
+    return identity_attributes(identity, deployment, root=root) | known({PROJECT: identity.project})
 
 
 @lru_cache(maxsize=16)

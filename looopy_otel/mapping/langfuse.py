@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Final, cast
 
 from looopy_otel.core.draft import Cost, Draft, LLMDraft
+from looopy_otel.core.money import NOTHING, plus, total_of
 from looopy_otel.core.semconv import (
     LANGFUSE_COMPLETION_START_TIME,
     LANGFUSE_COST_DETAILS,
@@ -74,7 +75,8 @@ def _model_name(draft: LLMDraft) -> str:
     if draft.cost is not None:
         return model_name(draft.response_model or draft.request_model)
     asked, answered = draft.request_model, draft.response_model or draft.request_model
-    return asked if "/" in asked and model_name(asked) == answered else answered
+    # The server's prices know dated names, too, and some with a prefix.
+    return asked if "/" in asked and model_name(answered).startswith(model_name(asked)) else answered
 
 
 def _usage_of_failure(draft: LLMDraft) -> dict[str, int] | None:
@@ -133,10 +135,10 @@ def cost_details(cost: Cost) -> dict[str, float]:
     shares: dict[str, Decimal] = {}
     for part, amount in cost.parts.items():
         bucket = _BUCKETS.get(cast("Part", part), part)
-        shares[bucket] = shares.get(bucket, Decimal(0)) + amount
+        shares[bucket] = plus(shares.get(bucket, NOTHING), amount)
     if not shares and cost.input is not None and cost.output is not None:
         shares = {"input": cost.input, "output": cost.output}
-    if sum(shares.values(), Decimal(0)) != cost.total:
+    if total_of(shares.values()) != cost.total:
         shares = {}
     return {bucket: float(amount) for bucket, amount in shares.items()} | {"total": float(cost.total)}
 

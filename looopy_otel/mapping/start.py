@@ -31,7 +31,7 @@ from looopy_otel.core.semconv import (
 )
 from looopy_otel.core.settings import Deployment
 from looopy_otel.mapping.attributes import AttributeValue, known
-from looopy_otel.mapping.identity import identity_attributes
+from looopy_otel.mapping.identity import travelling_attributes
 from looopy_otel.mapping.request import request_attributes
 from looopy_otel.mapping.scalars import llm_observation_type
 
@@ -46,7 +46,7 @@ def start_attributes(operation: Operation, deployment: Deployment, *, root: bool
         deployment: Environment, release and version of this process.
         root: True for a span whose parent is not ours.
     """
-    return identity_attributes(operation.identity, deployment, root=root) | _own(operation)
+    return travelling_attributes(operation.identity, deployment, root=root) | _own(operation)
 
 
 def _own(operation: Operation) -> dict[str, AttributeValue]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from functools import reduce
 from typing import Final
 
 from looopy_otel.core.draft import CallPart, Cost, LLMDraft
 from looopy_otel.core.model_price import PER_REQUEST
+from looopy_otel.core.money import NOTHING, plus, price_of_tokens, total_of
+from looopy_otel.core.shapes.cost import is_believable
 from looopy_otel.core.types import CostSource
 from looopy_otel.core.usage import Usage
 from looopy_otel.core.usage_parts import INPUT_PARTS, OUTPUT_PARTS, disjoint_parts
-from looopy_otel.pricing.names import candidates, undated
+from looopy_otel.pricing.names import candidates, is_form_of, is_sold_at_prices_unknown, undated
 from looopy_otel.pricing.price_list import NO_PRICES, PriceList
 from looopy_otel.pricing.table import TablePrice, table_price, table_version
 
@@ -27,9 +29,6 @@ FREE_TABLE: Final = "free"
 _OLLAMA: Final = frozenset({"ollama", "ollama_chat"})
 _FREE_SUFFIX: Final = ":free"
 """How OpenRouter marks what it serves for nothing."""
-
-# Amounts are exact, whatever numbers were reported, and whatever precision the application has set for itself.
-_EXACT: Final = Context(prec=200)
 
 _WIDER: Final[Mapping[str, str]] = {
     "cache_read": "input",
@@ -76,7 +75,7 @@ def cost_of(
         prices: The user's prices.
 
     Returns:
-        The cost, exact, or None when it is unknown.
+        The cost, exact, or None when it is unknown; a computed one that no call costs (`DEAREST_CALL`) is unknown too.
     """
     override = prices.find(response_model, request_model, system=system)
     free = override.is_free if override is not None else is_free(request_model, response_model, system)
@@ -85,8 +84,7 @@ def cost_of(
     if override is not None:
         return _amount(usage, TablePrice(override.rates, override.per_request), "override")
     if free:
-        nothing = Decimal(0)
-        return Cost(total=nothing, input=nothing, output=nothing, source="price-table", table=FREE_TABLE)
+        return Cost(total=NOTHING, input=NOTHING, output=NOTHING, source="price-table", table=FREE_TABLE)
     if usage is None:
         return None
     circumstances = _circumstances(service_tier, speed)
@@ -156,13 +154,13 @@ def _sum(one: Cost, other: Cost) -> Cost:
     """The cost of two calls together; its parts only where both tell theirs."""
     names = {**one.parts, **other.parts} if one.parts and other.parts else {}
     return Cost(
-        total=one.total + other.total,
-        input=None if one.input is None or other.input is None else one.input + other.input,
-        output=None if one.output is None or other.output is None else one.output + other.output,
+        total=plus(one.total, other.total),
+        input=None if one.input is None or other.input is None else plus(one.input, other.input),
+        output=None if one.output is None or other.output is None else plus(one.output, other.output),
         # Of two sources the less exact one: what is calculated is not what was charged.
         source=_SOURCES[max(_SOURCES.index(one.source), _SOURCES.index(other.source))],
         table=one.table or other.table,
-        parts={name: one.parts.get(name, Decimal(0)) + other.parts.get(name, Decimal(0)) for name in names},
+        parts={name: plus(one.parts.get(name, NOTHING), other.parts.get(name, NOTHING)) for name in names},
     )
 
 
@@ -184,6 +182,9 @@ def _last_name(model: str) -> str:
 
 
 def _names(request_model: str, response_model: str | None, system: str | None) -> Iterator[tuple[str, str | None]]:
+    if response_model and is_sold_at_prices_unknown(request_model) and is_form_of(response_model, request_model):
+        # Who answers without the prefix is the same seller as the one asked.
+        return
     models = [model for model in dict.fromkeys((response_model, request_model)) if model]
     for model in models:
         yield from candidates(model, system)
@@ -201,28 +202,30 @@ def _by_table(usage: Usage, found: TablePrice | None) -> Cost | None:
 
 
 def _amount(usage: Usage | None, price: TablePrice, source: CostSource, table: str | None = None) -> Cost | None:
-    """The cost of a call at this price; None where something was used that the price says nothing of."""
+    """The cost of a call at this price; None where something was used that it says nothing of, or that nobody pays."""
     per_request = price.per_request
     # A price per call alone says what a call costs, whatever it used.
     used = {} if per_request and not price.rates else None if usage is None else disjoint_parts(usage)
     if used is None:
         return None
     parts: dict[str, Decimal] = {PER_REQUEST: per_request} if per_request else {}
-    with localcontext(_EXACT):
-        for part, tokens in used.items():
-            rate = _rate(price, part)
-            if tokens and rate is None:
-                return None
-            if tokens and rate is not None:
-                parts[part] = (rate * tokens).scaleb(-6)
-        return Cost(
-            total=sum(parts.values(), Decimal(0)),
-            input=sum((parts[part] for part in INPUT_PARTS if part in parts), Decimal(0)),
-            output=sum((parts[part] for part in OUTPUT_PARTS if part in parts), Decimal(0)),
-            source=source,
-            table=table,
-            parts=parts,
-        )
+    for part, tokens in used.items():
+        rate = _rate(price, part)
+        if tokens and rate is None:
+            return None
+        if tokens and rate is not None:
+            parts[part] = price_of_tokens(rate, tokens)
+    total = total_of(parts.values())
+    if not is_believable(total):
+        return None
+    return Cost(
+        total=total,
+        input=total_of(parts[part] for part in INPUT_PARTS if part in parts),
+        output=total_of(parts[part] for part in OUTPUT_PARTS if part in parts),
+        source=source,
+        table=table,
+        parts=parts,
+    )
 
 
 def _rate(price: TablePrice, part: str) -> Decimal | None:

@@ -16,12 +16,16 @@ Candidate = tuple[str, str | None]
 _SELF_HOSTED: Final = frozenset(
     {
         "custom",
+        "custom_openai",
+        "docker_model_runner",
         "hosted_vllm",
         "huggingface",
+        "lemonade",
         "llamafile",
         "lm_studio",
         "local",
         "oobabooga",
+        "openai_like",
         "petals",
         "triton",
         "vllm",
@@ -47,6 +51,7 @@ _TABLE_NAMES: Final[Mapping[str, str]] = {
     "fireworks_ai": "fireworks",
     "meta_llama": "meta",
     "palm": "google",
+    "text-completion-codestral": "mistral",
     "x_ai": "x-ai",
 }
 
@@ -86,6 +91,17 @@ def candidates(model: str, system: str | None) -> Iterator[Candidate]:
             yield _AZURE_GPT_35.sub("gpt-3.5-", name), provider
 
 
+def is_sold_at_prices_unknown(model: str) -> bool:
+    """True where the prefix names somebody who is known to serve models, and whose prices are not."""
+    return "/" in model and next(candidates(model, None), None) is None
+
+
+def is_form_of(model: str, other: str) -> bool:
+    """True where a name is another one as its server calls it: without the prefix, or with a version at its end."""
+    mine, others = (name.strip().lower().rpartition("/")[2] for name in (model, other))
+    return bool({mine, *other_forms(mine)} & {others, *other_forms(others)})
+
+
 def undated(model: str) -> str | None:
     """The name without the date at its end: that of the model whose newest version the table has; None without one."""
     name = _DATE.sub("", model.strip())
@@ -119,7 +135,7 @@ def _readings(model: str, system: str | None) -> Iterator[Candidate]:
         yield model.rpartition("/")[2], "aws"
         return
     prefix, slash, rest = model.partition("/")
-    if prefix in _SELF_HOSTED or system in _SELF_HOSTED:
+    if prefix in _SELF_HOSTED or system in _SELF_HOSTED or (system and _sells_at_prices_unknown(system)):
         return
     if slash and prefix in _PASSED_THROUGH:
         yield from _readings(rest, None)
@@ -141,8 +157,6 @@ def _without_prefix(model: str, system: str | None) -> Iterator[Candidate]:
     if system is None or system in _PASSED_THROUGH:
         system = vendor_of(model).system
     provider = _provider(system)
-    if provider is None and _sells_at_prices_unknown(system):
-        return
     yield model, provider
     if "/" in model:
         yield model.rpartition("/")[2], provider
@@ -151,7 +165,8 @@ def _without_prefix(model: str, system: str | None) -> Iterator[Candidate]:
 
 
 def _sells_at_prices_unknown(system: str) -> bool:
-    return system not in _PASSED_THROUGH and system not in _FREE and vendor_of(f"{system}/") is not UNKNOWN
+    known = vendor_of(f"{system}/") is not UNKNOWN and system not in _PASSED_THROUGH and system not in _FREE
+    return known and _provider(system) is None
 
 
 def _provider(name: str) -> str | None:

@@ -14,6 +14,8 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from looopy_otel.core.money import price_of_one
+
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
@@ -35,6 +37,7 @@ _KEYS: Final[Mapping[str, str]] = {
 _TIERS: Final = ("service_tier", "processing")
 _OTHER_PRICES: Final = frozenset({"batch", "flex", "priority"})
 """Tiers that have prices of their own wherever they are sold."""
+_USUAL_SPEEDS: Final = (None, "standard")
 
 # OpenAI asks many times as much for audio as for text, and the table leaves the price of it out for some models.
 _AUDIO: Final = frozenset({"input_audio", "output_audio"})
@@ -93,25 +96,28 @@ def table_price(
 
     Returns:
         The prices, or None when the table does not know the provider or the model, or has no price of it, or none for
-        a tier that is never served at the usual price.
+        a tier or a speed that is never served at the usual price.
     """
     found = _find(model, provider)
     if found is None:
         return None
     owner, info = found
-    tier = next((value for name, value in (circumstances or {}).items() if name in _TIERS), None)
+    said = circumstances or {}
+    tier, speed = next((said[name] for name in _TIERS if name in said), None), said.get("speed")
     # A provider's own tiers say nothing of the prices that it takes over from the model's maker.
     if circumstances and not any(info is own for own in owner.models):
         circumstances = None
     moment = at or datetime.now(UTC)
-    if tier in _OTHER_PRICES and not _has_price_for(info, circumstances or {}, moment):
+    if tier in _OTHER_PRICES and not _has_price_for(info, circumstances or {}, _TIERS, moment):
+        return None
+    if speed not in _USUAL_SPEEDS and not _has_price_for(info, circumstances or {}, ("speed",), moment):
         return None
     prices = info.get_prices(moment, circumstances)
     rates = {part: rate for part, key in _KEYS.items() if (rate := _rate(prices, key, prompt_tokens)) is not None}
     per_request = _rate(prices, "requests_kcount", prompt_tokens) or Decimal(0)
     if not rates and not per_request:
         return None
-    return TablePrice(rates, per_request / 1000, _AUDIO if info.id.startswith(_OPENAI_NAMES) else frozenset())
+    return TablePrice(rates, price_of_one(per_request), _AUDIO if info.id.startswith(_OPENAI_NAMES) else frozenset())
 
 
 def provider_in_table(provider: str) -> str | None:
@@ -119,9 +125,9 @@ def provider_in_table(provider: str) -> str | None:
     return _provider(provider)
 
 
-def _has_price_for(info: ModelInfo, circumstances: Mapping[str, str], moment: datetime) -> bool:
+def _has_price_for(info: ModelInfo, circumstances: Mapping[str, str], kinds: tuple[str, ...], moment: datetime) -> bool:
     return any(
-        any(name in _TIERS and circumstances.get(name) == value for name, value in variant.when.items())
+        any(name in kinds and circumstances.get(name) == value for name, value in variant.when.items())
         and (variant.constraint is None or variant.constraint.active(moment))
         for variant in info.price_variants or ()
     )

@@ -8,8 +8,8 @@ from looopy_otel.core.semconv import (
     LITELLM_COST_HEADER,
     LITELLM_MODEL_NAME_HEADER,
 )
-from looopy_otel.core.shapes.cost import reported_cost
-from looopy_otel.core.shapes.fields import as_list, as_text, get
+from looopy_otel.core.shapes.cost import cost_in, reported_cost
+from looopy_otel.core.shapes.fields import as_list, as_text
 from looopy_otel.core.shapes.openai_chat_reading import Answer, answer_of
 from looopy_otel.core.types import CallOutcome, LLMResponse
 from looopy_otel.core.vendors import is_free, vendor_behind, without_prefix
@@ -32,7 +32,7 @@ def response_of(
     """
     served_by = as_text(head.headers.get(LITELLM_MODEL_NAME_HEADER))
     vendor = vendor_behind(requested, served_by)
-    reported = [None if stream else head.headers.get(LITELLM_COST_HEADER), get(answer.usage, "cost")]
+    reported = [None if stream else head.headers.get(LITELLM_COST_HEADER), cost_in(answer.usage)]
     free = is_free(requested) or is_free(served_by)
     cost = next((cost for value in reported if (cost := reported_cost(value, free=free)) is not None), None)
     return replace(

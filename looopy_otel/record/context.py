@@ -7,15 +7,16 @@ innermost one (https://github.com/open-telemetry/opentelemetry-python/issues/260
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.context import Context, attach, get_current, get_value, set_value
-from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, format_span_id, get_current_span, set_span_in_context
 
 from looopy_otel.core.hooks import Recorder, innermost, is_suppressed, set_innermost, set_suppressed
 from looopy_otel.core.identity import Identity, current_identity, set_identity
 from looopy_otel.core.operation import AgentRun, Operation
+from looopy_otel.core.semconv import LOCAL_ROOT, PROJECT
 from looopy_otel.record.langfuse_sdk import project_of
 from looopy_otel.record.nesting import suppressing
 
@@ -177,14 +178,16 @@ def _go(place: _Place) -> None:
 
 
 def context_of(span: Span, context: Context | None = None) -> Context:
-    """The context in which a span of ours is current; one that is not sampled is marked as ours.
+    """The context in which a span of ours is current, marked as ours.
+
+    A tracer without a provider, such as every instrumentation has where OpenTelemetry is not set up, makes a stand-in
+    of our span current that shows nothing but its ids.
 
     Args:
         span: The span.
         context: What else is in the context; by default what is current here.
     """
-    inner = set_span_in_context(span, context)
-    return inner if span.is_recording() else marked_as_own(span, inner)
+    return marked_as_own(span, set_span_in_context(span, context))
 
 
 def marked_as_own(span: Span, context: Context) -> Context:
@@ -197,14 +200,36 @@ class Ownership:
 
     Args:
         resource: The resource object of our provider; every recording span of it refers to this very object.
-        langfuse_projects: Public keys of the Langfuse projects that we export to.
+        langfuse_projects: Public keys of the Langfuse projects that we export to, by the name that `session(project=)`
+            says; under None those that take what names no project.
     """
 
-    __slots__ = ("_resource", "langfuse_projects")
+    __slots__ = ("_keys", "_neighbours", "_resource", "_sees")
 
-    def __init__(self, resource: object, langfuse_projects: Collection[str] = ()) -> None:
+    def __init__(self, resource: object, langfuse_projects: Mapping[str | None, Collection[str]] | None = None) -> None:
         self._resource = resource
-        self.langfuse_projects = frozenset(langfuse_projects)
+        self._keys = {name: frozenset(keys) for name, keys in (langfuse_projects or {}).items()}
+        self._sees: Callable[[Span], bool] | None = None
+        self._neighbours: Callable[[], Collection[str]] = frozenset[str]
+
+    def share_provider(self, sees: Callable[[Span], bool], neighbours: Callable[[], Collection[str]]) -> None:
+        """Says that spans are made on a provider of somebody else.
+
+        Args:
+            sees: True for a span that our destinations get, or that stands below such a one.
+            neighbours: Gives the public keys of the Langfuse projects that the provider's own exporters send to.
+        """
+        self._sees, self._neighbours = sees, neighbours
+
+    @property
+    def feeds_langfuse(self) -> bool:
+        """True when spans go to a Langfuse project whose key is known."""
+        return bool(self._keys) or bool(self._neighbours())
+
+    def langfuse_keys(self, project: str | None) -> Collection[str]:
+        """Public keys of the Langfuse projects that spans go to which name this project."""
+        keys, neighbours = self._keys.get(project, frozenset()), self._neighbours()
+        return keys.union(neighbours) if neighbours else keys
 
     def has_own_parent(self, context: Context | None = None) -> bool:
         """True when the span that is current in `context` (default: here) is ours.
@@ -215,7 +240,7 @@ class Ownership:
         span = get_current_span(context)
         if span is INVALID_SPAN:
             return False
-        if getattr(span, "resource", None) is self._resource:
+        if getattr(span, "resource", None) is self._resource or (self._sees is not None and self._sees(span)):
             return True
         return get_value(_OWN_PARENT, context) == span.get_span_context().span_id
 
@@ -226,8 +251,46 @@ class Ownership:
         another service. Where the parent was made by the Langfuse SDK and goes to a project that we export to, Langfuse
         does see it, and a second root would stand beside the user's own in its lists.
         """
-        return not self.has_own_parent(context) and not self.shares_langfuse(get_current_span(context))
+        here = get_current_span(context)
+        return not self.has_own_parent(context) and not self._is_beside(here, current_identity().project)
 
-    def shares_langfuse(self, span: Span) -> bool:
-        """True when the Langfuse SDK made this span, for a project that we export to."""
-        return bool(self.langfuse_projects) and project_of(span) in self.langfuse_projects
+    def starts_tree(self, project: str | None, context: Context | None = None) -> bool:
+        """True when a span of this project that starts in `context` is to be a root for Langfuse.
+
+        That is as `is_root` says, and also where its parent is ours but goes to another project.
+        """
+        if not self.has_own_parent(context):
+            return not self._is_beside(get_current_span(context), project)
+        above: Any = getattr(get_current_span(context), "attributes", None)
+        return above is not None and len(self._keys) > 1 and above.get(PROJECT) != project
+
+    def local_root(self, span: Span, context: Context | None = None) -> str:
+        """The span id (hexadecimal) of the topmost span of ours in this process above one that starts in `context`.
+
+        Args:
+            span: The one that starts; its own id, where none of ours is above it.
+            context: Where it starts.
+        """
+        above: Any = getattr(get_current_span(context), "attributes", None) or {}
+        root = above.get(LOCAL_ROOT) if self.has_own_parent(context) else None
+        return root if isinstance(root, str) else format_span_id(span.get_span_context().span_id)
+
+    def shares_langfuse(self, span: Span, project: str | None = None) -> bool:
+        """True when the Langfuse SDK made this span, for a project that we export to from here.
+
+        Args:
+            span: Of anyone.
+            project: What the spans of here name as their project; by default that of the current identity.
+        """
+        if not self.feeds_langfuse:
+            return False
+        return project_of(span) in self.langfuse_keys(project or current_identity().project)
+
+    def _is_beside(self, span: Span, project: str | None) -> bool:
+        """True when the Langfuse SDK made this span for a project in which a span of ours would show below it.
+
+        Where we have a Langfuse destination of our own it is the one that counts, even if others of the provider send
+        what is ours to the SDK's project as well.
+        """
+        keys = self._keys.get(project, frozenset()) if self._keys else self._neighbours()
+        return bool(keys) and project_of(span) in keys

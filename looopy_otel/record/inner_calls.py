@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from functools import reduce
 from operator import add
 from typing import Any, Final
 
 from looopy_otel.core.draft import CallPart
+from looopy_otel.core.money import total_of
 from looopy_otel.core.operation import LLMCall
 from looopy_otel.core.types import LLMResponse
 from looopy_otel.core.usage import Usage
@@ -97,4 +97,4 @@ class InnerCalls:
         told = [cost for cost in costs if cost is not None]
         if result.cost is not None or not told or len(told) < len(costs):
             return {}
-        return {"cost": sum(told, Decimal(0)), "cost_source": "provider"}
+        return {"cost": total_of(told), "cost_source": "provider"}

@@ -22,6 +22,7 @@ from looopy_otel.core.semconv import (
 Generation: TypeAlias = Span
 """A span of the SDK that is one."""
 
+_NOTHING: Final[Mapping[str, Any]] = {}
 _SDK: Final = "langfuse"
 _SCOPE: Final = "langfuse-sdk"
 """The instrumentation scope of its spans; the scope's attribute ``public_key`` names their project."""
@@ -92,4 +93,6 @@ def withdraw(span: Span) -> None:
     before = span.get_span_context()
     flags = TraceFlags(before.trace_flags & ~TraceFlags.SAMPLED)
     withdrawn: Any = span
+    # Logfire's provider wraps the SDK's spans.
+    withdrawn = getattr(withdrawn, "__dict__", _NOTHING).get("span", withdrawn)
     withdrawn._context = SpanContext(before.trace_id, before.span_id, before.is_remote, flags, before.trace_state)

@@ -61,6 +61,7 @@ from looopy_otel.record.tally import Tally
 from looopy_otel.record.told import NOTHING_TOLD
 
 HandOver = Callable[[SpanContext, Draft], None]
+Finish = Callable[[Span, Draft], None]
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -76,6 +77,7 @@ class Recording:
         capture: ``metadata`` takes no snapshot of content.
         history: ``delta`` keeps what is new on each call, the whole on the last one of a run.
         runs: The runs under way; None where nothing is measured, so that what is not sampled leaves no draft.
+        finish: Writes the draft on its span, for others who read it when it ends; None where nobody else does.
     """
 
     tracer: Tracer
@@ -85,6 +87,7 @@ class Recording:
     capture: Capture
     history: History
     runs: ActiveRuns | None = None
+    finish: Finish | None = None
 
     def start(
         self, operation: Operation, *, parent: hooks.Handle | None = None, current: bool = True
@@ -124,7 +127,7 @@ class SpanRecorder:
         self.parent = above(parent)
         self._capture_content = recording.capture != "metadata"
         context = context_of(parent.span) if explicit and isinstance(parent, SpanRecorder) else get_current()
-        self._root = recording.ownership.is_root(context)
+        self._root = recording.ownership.starts_tree(operation.identity.project, context)
         self._output: Content | None = None
         self._error: BaseException | None = None
         self._pid = os.getpid()
@@ -147,7 +150,7 @@ class SpanRecorder:
         self._metadata: dict[str, Json] = _metadata(operation) if self._kept else {}
         self.activation: Activation | None = None
         if current:
-            projects = recording.ownership.langfuse_projects
+            projects = recording.ownership.langfuse_keys(operation.identity.project)
             context = claimed_for_langfuse(context, self.trace_id, projects) if projects else context
             self.activation = Activation(self, self._span, context, operation)
             self.activation.enter()
@@ -361,7 +364,11 @@ class SpanRecorder:
         if draft.error is not None or (isinstance(draft, LLMDraft) and draft.outcome in ("error", "truncated")):
             # The description is content: the worker writes it after the gate.
             self._span.set_status(Status(StatusCode.ERROR))
-        self._recording.hand_over(self._span.get_span_context(), draft)
+        if self._recording.finish is not None and self._kept:
+            with guard("record.finish"):
+                self._recording.finish(self._span, draft)
+        context = self._span.get_span_context()
+        self._recording.hand_over(context if self._kept else _unseen(context), draft)
 
     def _parts(self, result: object) -> tuple[CallPart, ...]:
         if self._told.usage is not None or not isinstance(self.operation, LLMCall):
@@ -428,6 +435,12 @@ class SpanRecorder:
     def span(self) -> Span:
         """The span."""
         return self._span
+
+
+def _unseen(context: SpanContext) -> SpanContext:
+    """The context of a span that is not recorded, marked so: one that stands in for its parent has the parent's."""
+    flags = TraceFlags(context.trace_flags & ~TraceFlags.SAMPLED)
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, flags, context.trace_state)
 
 
 def _continuation(before: Sequence[MessageLike], messages: Sequence[MessageLike]) -> Sequence[MessageLike]:

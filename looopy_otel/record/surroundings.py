@@ -79,7 +79,7 @@ class surrounded:
 _innermost_block: ContextVar[surrounded | None] = ContextVar("looopy_otel_surrounded", default=None)
 
 
-def continued(headers: Mapping[str, str], identity: Identity) -> Surroundings:
+def continued(headers: Mapping[str, str], identity: Identity, *, own: bool = False) -> Surroundings:
     """The surroundings of work that a request asks for; the trace is that of this place where its headers name none.
 
     Where a span of this process, such as that of a web framework's instrumentation, belongs to the incoming trace
@@ -88,12 +88,15 @@ def continued(headers: Mapping[str, str], identity: Identity) -> Surroundings:
     Args:
         headers: Lower-case names; ``traceparent`` and ``tracestate`` are read.
         identity: Whose work it is.
+        own: True where the parent that the headers name is ours, and will be exported.
     """
     here = unsuppressed(get_current())
     context = _TRACE_CONTEXT.extract(headers, context=here)
     incoming, current = get_current_span(context).get_span_context(), get_current_span(here).get_span_context()
     if incoming.trace_id == current.trace_id and not current.is_remote:
         context = here
+    elif own and incoming.is_valid and incoming.trace_id != current.trace_id:
+        context = marked_as_own(get_current_span(context), context)
     # A request is an LLM call of its own, even where its client runs in this very task.
     return Surroundings(context, None, identity, is_suppressed())
 

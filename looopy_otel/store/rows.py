@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from looopy_otel.core.draft import Draft, LLMDraft, draft_from_json, draft_to_json
+from looopy_otel.core.money import total_of
 from looopy_otel.core.semconv import AGENT_ID, AGENT_TASK_ID, SESSION_ID, USER_ID
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.usage import Usage
@@ -145,7 +146,7 @@ def summary_from_rows(trace_id: str, rows: Sequence[Row]) -> TraceSummary:
         spans=len(rows),
         llm_calls=sum(row["operation"] == "llm" for row in rows),
         usage=sum(usages[1:], usages[0]) if usages else None,
-        cost=sum(costs, Decimal(0)) if costs else None,
+        cost=total_of(costs) if costs else None,
         failed=first["status"] == "ERROR",
     )
 

@@ -176,7 +176,8 @@ class Store:
             if is_locked_out(error):
                 raise StoreLockedError(f"another process has locked the store {self._path}: {error}") from error
             raise StoreError(f"the store {self._path} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # SQLite's complaint may quote the file, and be no text itself.
             self.close()
             raise self._damaged(error) from error
         except OSError as error:

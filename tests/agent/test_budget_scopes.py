@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
+from decimal import Decimal, Inexact, localcontext
 from typing import Any
 
 import openai
 import pytest
 
 import looopy_otel as lo
-from looopy_otel.agent import AgentLoop, Budget, BudgetExceededError, FunctionTools, Usage
+from looopy_otel.agent import AgentLoop, Budget, BudgetExceededError, FunctionTools, Retry, Usage
 from looopy_otel.agent import budget as budget_module
 from looopy_otel.core.errors import ConfigurationError
+from looopy_otel.core.identity import NOBODY, current_identity
 from looopy_otel.core.types import LLMResponse, Message
 from looopy_otel.providers import LiteLLMProvider, Reply, ScriptedProvider
 from looopy_otel.providers.scripted_server import ScriptedServer
@@ -121,6 +123,59 @@ def test_a_wrapped_client_keeps_a_budget() -> None:
     assert [run["agent.outcome"] for run in runs] == ["budget_exceeded"] * 2
     assert [run["error.type"] for run in runs] == ["BudgetExceededError"] * 2
     assert [run["agent.cost.usd"] for run in runs] == [0.007] * 2
+
+
+@pytest.mark.parametrize("scope", ["run", "agent"])
+async def test_decorated_agents_count_apart_untraced(scope: Any) -> None:
+    budget = Budget(max_llm_calls=2, scope=scope)
+    provider = ScriptedProvider([Reply(text="Hello!")], middleware=[budget])
+
+    @lo.trace_agent
+    async def writer() -> None:
+        await provider.call(messages=HI)
+
+    @lo.trace_agent
+    async def reviewer() -> AsyncIterator[str | None]:
+        for _ in range(2):
+            await provider.call(messages=HI)
+            yield current_identity().agent_id
+
+    for _ in range(2):
+        await writer()
+    with lo.agent_span("editor") as recorder:
+        recorder.record(output="nothing")
+        await provider.call(messages=HI)
+        await provider.call(messages=HI)
+        with pytest.raises(BudgetExceededError, match="used 2 in 2 LLM"):
+            await provider.call(messages=HI)
+    inside_and_outside = [(agent_id, current_identity()) async for agent_id in reviewer()]
+    assert inside_and_outside == [("reviewer", NOBODY)] * 2
+    if scope == "run":
+        await writer()
+    else:
+        with pytest.raises(BudgetExceededError, match="of this agent"):
+            await writer()
+    assert current_identity() is NOBODY
+
+
+def test_the_decimal_context_of_the_application_reaches_no_budget() -> None:
+    usage = {"prompt_tokens": 1234, "completion_tokens": 567, "total_tokens": 1801}  # 0.008755 USD
+    with localcontext(prec=2) as context:
+        context.traps[Inexact] = True
+        loop = AgentLoop(
+            agent_id="a",
+            llm_provider=ScriptedProvider(
+                [Reply(tool_calls=(("calculate", {"expression": "1"}),), usage=usage)], model="gpt-4o"
+            ),
+            tool_providers=[FunctionTools([calculate])],
+            middleware=[Budget(max_cost_usd="0.2"), Retry()],
+            max_iterations=100,
+        )
+        with capture_spans() as captured:
+            result = loop.run("Hi")
+        runs = [dict(span.attributes or {}) for span in captured.spans() if span.name == "agent.execute"]
+    assert (result.outcome, result.cost) == ("budget_exceeded", Decimal("0.201365"))
+    assert [run["agent.cost.usd"] for run in runs] == [0.201365]
 
 
 async def test_a_streamed_call_of_a_wrapped_client_counts_when_it_has_ended() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -22,6 +23,18 @@ print(json.dumps({{
 NOTHING: dict[str, object] = {"threads": 1, "opentelemetry": [], "command_line": [], "prices": False}
 
 
+def probe(statement: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE.format(statement=statement)],
+        # Logfire, where it is installed, comes with pydantic as its plugin, and brings OpenTelemetry along.
+        env={**os.environ, "PYDANTIC_DISABLE_PLUGINS": "__all__"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -34,13 +47,7 @@ NOTHING: dict[str, object] = {"threads": 1, "opentelemetry": [], "command_line":
     ],
 )
 def test_import_has_no_effect(statement: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROBE.format(statement=statement)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = probe(statement)
     assert done.stderr == ""
     assert json.loads(done.stdout) == NOTHING
 
@@ -52,12 +59,6 @@ def test_configure_leaves_the_global_provider_alone() -> None:
         "lo.configure(exporters='none'); assert trace.get_tracer_provider() is before;"
         "assert logging.getLogger().handlers == handlers; assert threading.active_count() == 1"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROBE.format(statement=statement)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = probe(statement)
     assert done.stderr == ""
     assert json.loads(done.stdout)["threads"] == 1

@@ -1,4 +1,4 @@
-"""Every span is somewhere: `flush` and `shutdown` tell of those that are still in the worker's hands."""
+"""Every span is somewhere: `flush` and `shutdown` tell of those that are still in an exporter's hands."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_flush_counts_what_an_exporter_has_not_finished(slow: Slow) -> None:
         steps(3)
         flushed = telemetry.flush(0.2)
         assert (flushed.exported, flushed.pending, flushed.dropped) == (0, 3, 0)
-        assert telemetry.stats().queued == 3
+        assert telemetry.stats().destinations[0].queued == 3
         slow.go.set()
         flushed = telemetry.flush(PATIENCE)
         assert (flushed.exported, flushed.pending, flushed.dropped) == (3, 0, 0)
@@ -62,4 +62,4 @@ def test_a_shutdown_that_gives_up_tells_of_every_span(slow: Slow) -> None:
     assert (result.exported, result.pending, result.dropped) == (0, 1, 2)
     assert dict(telemetry.stats().dropped) == {"shutdown": 2}
     slow.go.set()
-    until(lambda: telemetry.stats().exported == 1 and telemetry.stats().queued == 0)
+    until(lambda: telemetry.stats().exported == 1 and telemetry.stats().destinations[0].queued == 0)

@@ -13,12 +13,14 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import looopy_otel as lo
+from looopy_otel.core.semconv import CONTENT_SHED
 from looopy_otel.core.settings import LocalDestination
-from looopy_otel.export import local as local_module
+from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.local import LocalExporter
+from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.store.sqlite import Store
 from tests.export.patience import PATIENCE, soon, until
-from tests.export.spans import outgoing
+from tests.export.spans import finished, llm_draft, outgoing
 
 
 @pytest.fixture(params=["new", "written before"])
@@ -125,15 +127,43 @@ def test_the_next_batch_takes_along_what_waits(path: Path) -> None:
     assert stored_names(path) == ["one", "two", "three", "four"]
 
 
-def test_what_waits_is_bounded_in_bytes_and_the_oldest_goes_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_module, "WAITING_BYTES", 50_000)
-    exporter = LocalExporter(LocalDestination(path))
+def test_what_waits_is_bounded_in_bytes_and_the_oldest_goes_first(path: Path) -> None:
+    memory = MemoryBudget(50_000)
+    exporter = LocalExporter(LocalDestination(path), memory)
     with locked(path):
         for number in range(4):
             exporter.accept(outgoing(str(number) * 20_000))
+        # A name is no content: nothing but the whole span makes room.
         assert (exporter.stats().queued, dict(exporter.stats().dropped)) == (2, {"memory-full": 2})
+        assert 0 < memory.used <= 50_000
     exporter.close(soon())
     assert [name[0] for name in stored_names(path)] == ["2", "3"]
+    assert memory.used == 0
+
+
+def test_where_memory_is_short_content_goes_before_spans(path: Path) -> None:
+    memory = MemoryBudget(70_000)
+    exporter = LocalExporter(LocalDestination(path), memory)
+    with locked(path):
+        for number in range(6):
+            draft = llm_draft(input=[{"role": "user", "content": "x" * 20_000}], output="y" * 20_000)
+            exporter.accept([Outgoing(finished(f"span-{number}", {"long": "z" * 600, "short": "kept"}), draft)])
+        stats = exporter.stats()
+        assert (stats.queued, dict(stats.dropped), dict(stats.content_shed)) == (6, {}, {"memory-full": 5})
+        assert memory.used <= 70_000
+    exporter.close(soon())
+    with Store(path, read_only=True) as store:
+        stored = [span for trace in store.traces() for span in store.spans(trace.trace_id)]
+    assert [span.name for span in stored] == [f"span-{number}" for number in range(6)]
+    light, last = stored[0], stored[-1]
+    assert dict(light.attributes) == {"short": "kept", CONTENT_SHED: True}
+    assert light.draft is not None
+    assert (light.draft.input, light.draft.output) == (None, None)
+    assert light.draft.input_shape is not None
+    assert light.draft.input_shape.roles == ("user",)
+    assert light.draft.input_shape.bytes > 20_000
+    assert last.draft is not None
+    assert last.draft.output == "y" * 20_000
 
 
 def test_a_span_that_comes_after_the_close_is_written_or_counted(path: Path) -> None:

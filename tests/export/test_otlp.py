@@ -5,7 +5,7 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from looopy_otel.core.settings import ConsoleDestination, CustomDestination, HTTPDestination, LocalDestination
-from looopy_otel.export.otlp import destination_key, encoded_batches
+from looopy_otel.export.otlp import BATCH_BYTES, destination_key, encoded_batches
 from tests.export.spans import built, destination, finished
 
 
@@ -79,3 +79,13 @@ def test_every_kind_of_destination_is_built_without_touching_anything(tmp_path: 
         ("Exporter", ("genai", "langfuse", "seed")),
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_huge_span_travels_alone_and_lists_count_as_well_as_text() -> None:
+    listed = [finished("listed", {"list": ["x" * 1000] * 1000}) for _ in range(10)]
+    spans = [*listed, finished("small"), finished("huge", {"text": "x" * 6_000_000}), finished("small")]
+    lost: list[Exception] = []
+    batches = list(encoded_batches(spans, lost.append))
+    assert [count for _, count in batches] == [4, 4, 3, 1, 1]
+    assert [len(body) > BATCH_BYTES for body, _ in batches] == [False, False, False, True, False]
+    assert lost == []

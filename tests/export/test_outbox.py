@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from looopy_otel.export.memory import MemoryBudget
+from looopy_otel.export.otlp import encoded_batches
 from looopy_otel.export.outbox import Batch, Outbox
 from looopy_otel.export.owner import Owner
+from tests.export.spans import finished
 
 
 class Losses(Counter[str]):
@@ -29,6 +32,17 @@ def outbox(tmp_path: Path, losses: Losses) -> Iterator[Outbox]:
     outbox = Outbox(tmp_path / "spool" / "otlp-1", losses.count)
     yield outbox
     outbox.close()
+
+
+def encoded(name: str, spans: int = 1) -> bytes:
+    """A batch as an exporter writes it."""
+
+    def no_loss(error: Exception) -> None:
+        raise AssertionError(error)
+
+    ((body, count),) = encoded_batches([finished(f"{name}-{number}") for number in range(spans)], no_loss)
+    assert count == spans
+    return body
 
 
 def first(outbox: Outbox) -> Batch:
@@ -95,7 +109,7 @@ def test_the_batch_that_is_being_sent_is_not_dropped(tmp_path: Path, losses: Los
 
 def test_without_a_writable_directory_it_is_memory_bounded_in_bytes(tmp_path: Path, losses: Losses) -> None:
     (tmp_path / "file").write_text("in the way")
-    outbox = Outbox(tmp_path / "file" / "spool", losses.count, memory_capacity=250)
+    outbox = Outbox(tmp_path / "file" / "spool", losses.count, memory=MemoryBudget(250))
     for number in range(4):
         outbox.append(bytes([number]) * 100, 3)
     assert (outbox.queued, outbox.spooled) == (6, 0)
@@ -108,13 +122,14 @@ def test_without_a_writable_directory_it_is_memory_bounded_in_bytes(tmp_path: Pa
 
 def test_what_is_left_at_the_end_waits_for_the_next_outbox(tmp_path: Path, losses: Losses) -> None:
     before = Outbox(tmp_path, losses.count)
-    before.append(b"one", 1)
-    before.append(b"two", 2)
+    bodies = [encoded("one"), encoded("two", 2), encoded("three", 3)]
+    before.append(bodies[0], 1)
+    before.append(bodies[1], 2)
     before.close()
     after = Outbox(tmp_path, losses.count)
-    after.append(b"three", 3)
+    after.append(bodies[2], 3)
     assert after.adopt() == 3
-    assert drain(after) == [b"one", b"two", b"three"]
+    assert drain(after) == bodies
     after.close()
     assert list(tmp_path.iterdir()) == []
     assert losses == {}
@@ -123,10 +138,11 @@ def test_what_is_left_at_the_end_waits_for_the_next_outbox(tmp_path: Path, losse
 def test_a_batch_that_comes_after_the_end_waits_too(tmp_path: Path, losses: Losses) -> None:
     closed = Outbox(tmp_path, losses.count)
     closed.close()
-    closed.append(b"late", 1)
+    late = encoded("late")
+    closed.append(late, 1)
     after = Outbox(tmp_path, losses.count)
     assert after.adopt() == 1
-    assert drain(after) == [b"late"]
+    assert drain(after) == [late]
     after.close()
 
 
@@ -141,10 +157,12 @@ def test_a_living_outbox_is_left_alone(tmp_path: Path, losses: Losses) -> None:
 
 def test_a_living_process_is_left_alone_and_a_dead_one_is_taken_over(tmp_path: Path, outbox: Outbox) -> None:
     root = tmp_path / "spool" / "otlp-1"
+    one, two = encoded("one"), encoded("two", 2)
     code = (
         "import sys; from pathlib import Path; from looopy_otel.export.outbox import Outbox\n"
         f"outbox = Outbox(Path({str(root)!r}), print)\n"
-        "outbox.append(b'one', 1); outbox.append(b'two', 2); print('ready', flush=True); sys.stdin.read()"
+        f"outbox.append({one!r}, 1); outbox.append({two!r}, 2)\n"
+        "print('ready', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -153,31 +171,38 @@ def test_a_living_process_is_left_alone_and_a_dead_one_is_taken_over(tmp_path: P
         process.kill()
         process.wait()
     assert outbox.adopt() == 3
-    assert drain(outbox) == [b"one", b"two"]
+    assert drain(outbox) == [one, two]
 
 
 def test_half_written_and_foreign_files_are_no_batches(tmp_path: Path, losses: Losses) -> None:
     dead = tmp_path / "99999999-1.1"
     dead.mkdir()
-    (dead / "0000000001-4.otlp").write_bytes(b"whole")
+    whole = encoded("whole", 4)
+    (dead / "0000000001-4.otlp").write_bytes(whole)
     (dead / "0000000002-4.tmp").write_bytes(b"ha")
     (dead / "notes.txt").write_bytes(b"?")
     (tmp_path / "not-ours").mkdir()
     outbox = Outbox(tmp_path, losses.count)
     assert outbox.adopt() == 4
-    assert drain(outbox) == [b"whole"]
+    adopted = first(outbox).whole[0]
+    assert adopted is not None
+    adopted = adopted.name
+    assert drain(outbox) == [whole]
     outbox.close()
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["notes.txt"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{adopted}-notes.txt.corrupt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["not-ours", "rejected"]
 
 
-def test_a_directory_that_was_taken_away_costs_nothing(tmp_path: Path, outbox: Outbox, losses: Losses) -> None:
+def test_a_directory_that_was_taken_away_blocks_nothing_and_is_counted(
+    tmp_path: Path, outbox: Outbox, losses: Losses
+) -> None:
     outbox.append(b"one", 1)
     root = tmp_path / "spool" / "otlp-1"
     (own,) = root.iterdir()
     own.rename(tmp_path / "elsewhere")
     outbox.append(b"two", 1)
     assert drain(outbox) == [b"two"]
-    assert losses == {}
+    assert losses == {"spool-gone": 1}
 
 
 def test_a_batch_that_was_set_aside_is_kept_apart(tmp_path: Path, outbox: Outbox) -> None:
@@ -208,7 +233,7 @@ def test_a_process_is_told_from_one_that_got_its_number_later() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits")
-def test_while_the_disk_is_full_batches_wait_in_memory_in_order(outbox: Outbox, losses: Losses) -> None:
+def test_while_the_disk_is_full_batches_wait_in_memory_and_follow_in_order(outbox: Outbox, losses: Losses) -> None:
     import resource
 
     outbox.append(b"a" * 10, 1)
@@ -218,7 +243,8 @@ def test_while_the_disk_is_full_batches_wait_in_memory_in_order(outbox: Outbox, 
         outbox.append(b"b" * 100, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (outbox.queued, outbox.spooled) == (2, 1)
     outbox.append(b"c" * 100, 3)
-    assert (outbox.queued, outbox.spooled) == (2, 4)
+    assert (outbox.queued, outbox.spooled) == (0, 6)
     assert drain(outbox) == [b"a" * 10, b"b" * 100, b"c" * 100]
     assert losses == {}

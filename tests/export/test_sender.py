@@ -98,7 +98,7 @@ def test_an_endpoint_that_never_answers_is_given_up_after_the_timeout(build: Bui
         hold.set()
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
 def test_what_will_never_be_accepted_is_set_aside_and_counted(tmp_path: Path, build: Build, status: int) -> None:
     with OTLPSink(Answer(status)) as sink:
         exporter = build(sink.traces_url)

@@ -56,6 +56,13 @@ def test_what_the_endpoint_says_is_one_short_line_and_pages_of_html_are_not_show
     assert "html" not in page.message
 
 
+def test_a_web_page_is_no_acknowledgement() -> None:
+    verdict = judge(200, {"content-type": "text/html"}, b"\n<!doctype html>", endpoint=URL, langfuse=True)
+    assert (verdict.kind, verdict.reason) == ("retry", "web-page")
+    assert "web page" in verdict.message
+    assert judge(200, {"content-type": "text/html"}, b"", endpoint=URL, langfuse=True).kind == "delivered"
+
+
 def test_a_partial_success_is_read() -> None:
     response = ExportTraceServiceResponse()
     response.partial_success.rejected_spans = 2

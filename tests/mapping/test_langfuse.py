@@ -194,6 +194,20 @@ counts = st.integers(min_value=-5, max_value=10**9)
 parts = st.none() | counts
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered", "sent"),
+    [
+        ("github_copilot/gpt-4o", "gpt-4o", "github_copilot/gpt-4o"),
+        ("chatgpt/gpt-4o", "gpt-4o-2024-08-06", "chatgpt/gpt-4o"),
+        ("gmi/anthropic/claude-opus-4.5", "anthropic/claude-opus-4.5", "gmi/anthropic/claude-opus-4.5"),
+        ("my-alias", "gpt-4o", "gpt-4o"),
+    ],
+)
+def test_what_has_no_cost_keeps_a_name_that_the_server_has_no_price_for(asked: str, answered: str, sent: str) -> None:
+    draft = replace(drafts.LLM, request_model=asked, response_model=answered, cost=None)
+    assert langfuse.attributes(draft, DEPLOYMENT)["langfuse.observation.model.name"] == sent
+
+
 @given(st.builds(Usage, counts, counts, parts, parts, parts, parts, parts))
 def test_buckets_are_disjoint_and_make_up_the_total(usage: Usage) -> None:
     details = usage_details(usage)

@@ -42,6 +42,12 @@ class ChildProcess:
         self._log = directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The number of the process that runs."""
+        assert self._process is not None, f"{self._name} does not run"
+        return self._process.pid
+
     def start(self) -> None:
         """Starts the process and waits until it answers.
 

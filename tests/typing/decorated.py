@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TypeVar, reveal_type
 
 from looopy_otel.instrument.decorators import trace_agent, trace_iteration, trace_llm, trace_span, trace_tool
+from looopy_otel.instrument.flush_after import flush_after
 from looopy_otel.instrument.spans import agent_span, current, iteration_span, llm_span, span, tool_span
 
 T = TypeVar("T")
@@ -35,6 +36,27 @@ async def async_generator(a: int) -> AsyncGenerator[int, str]:
 @trace_span(name="first")
 def generic(items: list[T]) -> T:
     return items[0]
+
+
+@flush_after
+def flushed(a: int, *, b: str = "") -> list[int]:
+    return [a]
+
+
+@flush_after(timeout=2.0)
+async def flushed_coroutine(a: int) -> bytes:
+    return b""
+
+
+@flush_after
+def flushed_generator(a: int) -> Generator[int, str, bytes]:
+    yield a
+    return b""
+
+
+@flush_after(timeout=2.0)
+async def flushed_async_generator(a: int) -> AsyncGenerator[int, str]:
+    yield a
 
 
 class Made:
@@ -72,6 +94,10 @@ reveal_type(coroutine)  # (a: int, b: str = "") -> CoroutineType[Any, Any, bytes
 reveal_type(generator)  # (a: int) -> Generator[int, str, bytes]
 reveal_type(async_generator)  # (a: int) -> AsyncGenerator[int, str]
 reveal_type(generic([1]))  # int
+reveal_type(flushed)  # (a: int, *, b: str = "") -> list[int]
+reveal_type(flushed_coroutine)  # (a: int) -> CoroutineType[Any, Any, bytes]
+reveal_type(flushed_generator)  # (a: int) -> Generator[int, str, bytes]
+reveal_type(flushed_async_generator)  # (a: int) -> AsyncGenerator[int, str]
 reveal_type(Made().method)  # (a: int) -> str
 reveal_type(Made().coroutine)  # (a: int) -> CoroutineType[Any, Any, str]
 reveal_type(Made.of_class)  # (a: int) -> str

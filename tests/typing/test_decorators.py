@@ -14,6 +14,7 @@ import pytest
 RIGHT = (Path(__file__).parent / "decorated.py").read_text(encoding="utf-8")
 WRONG = """
 from looopy_otel.instrument.decorators import trace_agent, trace_iteration, trace_llm, trace_tool
+from looopy_otel.instrument.flush_after import flush_after
 from looopy_otel.instrument.spans import agent_span, llm_span
 
 
@@ -30,6 +31,8 @@ trace_iteration(number="1")  # wrong
 trace_llm(modell="gpt-4o")  # wrong
 agent_span()  # wrong
 llm_span("gpt-4o")  # wrong
+flush_after(2.0)  # wrong
+flush_after(timeout="2")  # wrong
 """
 _REVEALED = re.compile(r'Type of ".*" is "(.*)"', re.DOTALL)
 

@@ -26,7 +26,7 @@ class CostFields(TypedDict):
 
 
 def cost_fields(usage: object, model: str | None) -> CostFields:
-    """The cost that stands in an answer's ``usage``, as OpenRouter and LiteLLM put it there.
+    """The cost that stands in an answer's ``usage``.
 
     Args:
         usage: The answer's own object.
@@ -35,8 +35,15 @@ def cost_fields(usage: object, model: str | None) -> CostFields:
     Returns:
         The fields of an `LLMResponse` that say so.
     """
-    cost = reported_cost(get(usage, "cost"), free=is_free(model))
+    cost = reported_cost(cost_in(usage), free=is_free(model))
     return {"cost": cost, "cost_source": "unknown" if cost is None else "provider"}
+
+
+def cost_in(usage: object) -> object:
+    """What a ``usage`` says of the cost: OpenRouter and LiteLLM an amount, Perplexity its parts and their total."""
+    cost = get(usage, "cost")
+    total = get(cost, "total_cost")
+    return cost if total is None else total
 
 
 def reported_cost(reported: object, *, free: bool = False) -> Decimal | None:

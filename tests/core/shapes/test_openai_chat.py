@@ -108,7 +108,17 @@ def test_several_choices() -> None:
     assert [message.content for message in (response.message, *response.others)] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("cost", "expected"), [(0.25, Decimal("0.25")), (0, None), ("x", None), (-1, None)])
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (0.25, Decimal("0.25")),
+        (0, None),
+        ("x", None),
+        (-1, None),
+        ({"input_tokens_cost": 0.001, "request_cost": 0.005, "total_cost": 0.0061}, Decimal("0.0061")),
+        ({"request_cost": 0.005}, None),
+    ],
+)
 def test_a_cost_that_the_gateway_reports(cost: object, expected: Decimal | None) -> None:
     response = OPENAI_CHAT.response(completion({"content": "a"}, usage={**USAGE, "cost": cost}))
     assert response is not None

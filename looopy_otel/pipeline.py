@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import (
 )
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace import Span as SDKSpan
-from opentelemetry.trace import Tracer, format_span_id
+from opentelemetry.trace import SpanContext, Tracer
 
 from looopy_otel.core import hooks
 from looopy_otel.core.config import library_version
@@ -26,9 +26,9 @@ from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.endpoint import langfuse_project
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
+from looopy_otel.core.other_calls import OWN_SCOPE
 from looopy_otel.core.semconv import (
     DEPLOYMENT_ENVIRONMENT,
-    LOCAL_ROOT,
     SERVICE_INSTANCE_ID,
     SERVICE_NAME,
     SERVICE_VERSION,
@@ -38,12 +38,13 @@ from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import DestinationStats, Stats
 from looopy_otel.export.attached import Attachment
 from looopy_otel.export.build import build_destination
+from looopy_otel.export.carried import with_known
 from looopy_otel.export.eager import EagerRendering
 from looopy_otel.export.losses import LossLog
 from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.metrics import Metering
 from looopy_otel.export.neighbours import project_of_sdk
-from looopy_otel.export.placing import NO_PLACING, placing_of
+from looopy_otel.export.placing import NO_PLACING, Placing, placing_of, with_placing
 from looopy_otel.export.processor import DraftProcessor
 from looopy_otel.export.prometheus import PullEndpoint
 from looopy_otel.export.route import Router
@@ -57,14 +58,13 @@ from looopy_otel.mapping.render import is_own, render
 from looopy_otel.mapping.scalars import observation_type
 from looopy_otel.pricing.cost import priced
 from looopy_otel.pricing.price_list import PriceList
+from looopy_otel.pricing.table import load_table
 from looopy_otel.privacy.gate import Gate
 from looopy_otel.record.context import Ownership
 from looopy_otel.record.metric_runs import ActiveRuns
 from looopy_otel.record.metrics import Measurements
+from looopy_otel.record.nesting import is_inside_call
 from looopy_otel.record.recorder import Recording
-
-SCOPE = "looopy_otel"
-"""Name of the instrumentation scope of our own spans."""
 
 
 class Pipeline:
@@ -87,7 +87,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._gate = Gate(settings.capture)
-        self._scopes = ScopeFilter(settings.instrumentation_scopes, SCOPE)
+        self._scopes = ScopeFilter(settings.instrumentation_scopes, OWN_SCOPE)
         self._tracers: set[str] = set()
         self._attachment: Attachment | None = None
         resource = _resource(settings)
@@ -95,16 +95,18 @@ class Pipeline:
         metering = _metering(settings, resource, endpoint, runs, stats) if settings.metrics else None
         self._ownership = Ownership(resource, _langfuse_projects(settings))
         self.memory = MemoryBudget(settings.limits.memory, settings.limits.memory * 3 // 8)
-        self.worker = _worker(settings, prices, metering, self.memory)
+        self.worker = _worker(settings, prices, metering, self.memory, self._ownership.known.is_under_way)
         self._losses = LossLog(stats)
         self._processor = DraftProcessor(
             self.worker,
             delay=settings.limits.delay,
             stamp=self._stamp,
             admits=self._admits,
+            recall=self._recall,
             memory=self.memory,
             losses=self._losses,
             drained_in=settings.limits.shutdown_timeout / 2,
+            prepare=load_table,
         )
         self.provider = TracerProvider(
             sampler=build_sampler(settings.sampler, settings.sampler_argument, self._ownership.has_own_parent),
@@ -116,7 +118,7 @@ class Pipeline:
         self._attachment = None if settings.tracer_provider is None else self._attached()
         self._observer = TracingObserver(
             Recording(
-                tracer=self.tracer(SCOPE, library_version()),
+                tracer=self.tracer(OWN_SCOPE, library_version()),
                 ownership=self._ownership,
                 hand_over=self._processor.hand_over,
                 deployment=settings.deployment,
@@ -148,8 +150,10 @@ class Pipeline:
             self._processor,
             belongs=self._belongs,
             destinations=dict(zip(map(id, self.worker.destinations), _places(self._settings), strict=True)),
+            is_inside_call=is_inside_call,
             redact_name=self._gate.name,
             redact_attributes=self._gate.attributes,
+            may_send=self._may_send,
         )
         self._ownership.share_provider(attachment.is_seen, lambda: attachment.neighbours.langfuse_projects)
         with guard("pipeline.attach"):
@@ -183,31 +187,42 @@ class Pipeline:
         return self._scopes.verdict("" if scope is None else scope.name) is not False
 
     def _stamp(self, span: SDKSpan, parent_context: Context | None) -> None:
-        """Writes the identity on spans that were made with a plain tracer; our own have it already."""
+        """Notes whose it is; writes that on spans that were made with a plain tracer; our own have it already."""
         attachment = self._attachment
         shared = attachment is not None and attachment.made(span)
-        if attachment is not None and shared and not attachment.belongs(span):
+        belongs = attachment.belongs(span) if attachment is not None and shared else self._admits(span)
+        known = self._ownership.know(span, parent_context, belongs=belongs)
+        if (shared and not belongs) or _tells_identity(span):
             return
-        if self._settings.tail_sampling is not None:
-            self._mark_local_root(span, parent_context)
-        scope = span.instrumentation_scope
-        if scope is not None and scope.name == SCOPE:
-            return
-        identity = current_identity()
-        root = self._ownership.starts_tree(identity.project, parent_context)
-        stamped = travelling_attributes(identity, self._settings.deployment, root=root)
+        stamped = travelling_attributes(known.identity, self._settings.deployment, root=known.root)
         if shared:
-            if project_of_sdk(span) is not None:
-                return
             # What others have said of their own span stays.
             stamped = {key: value for key, value in stamped.items() if key not in (span.attributes or {})}
         span.set_attributes(stamped)
 
-    def _mark_local_root(self, span: SDKSpan, parent_context: Context | None) -> None:
-        root, context = self._ownership.local_root(span, parent_context), span.get_span_context()
-        # One that is filtered out never tells of its end.
-        if root != format_span_id(context.span_id) or self._admits(span):
-            span.set_attribute(LOCAL_ROOT, root)
+    def _recall(self, span: ReadableSpan) -> ReadableSpan:
+        """An ended span that goes out, with what was noted at its start; some show only later that they are ours."""
+        context = span.context
+        known = None if context is None else self._ownership.known.get(context.span_id)
+        if context is None or known is None:
+            return span
+        shared = self._attachment is not None and self._attachment.made(span)
+        identity: Mapping[str, Any] = {}
+        if shared and not _tells_identity(span):
+            identity = identity_attributes(known.identity, self._settings.deployment, root=known.root)
+        recalled = with_known(span, known, identity)
+        if shared or known.parent is None:
+            return recalled
+        return with_placing(recalled, Placing(parent=SpanContext(context.trace_id, known.parent, is_remote=False)))
+
+    def _may_send(self, span: ReadableSpan, key: str) -> bool:
+        """True where the Langfuse SDK, for the project of this public key, may send a span; its own go as it likes."""
+        context = span.context
+        if context is None or project_of_sdk(span) is not None:
+            return True
+        known = self._ownership.known.get(context.span_id)
+        identity = current_identity() if known is None else known.identity
+        return self._ownership.may_reach(identity.project, key)
 
     def flush(self, timeout: float) -> None:
         """Has all delivered that is finished, within so many seconds."""
@@ -240,6 +255,12 @@ class Pipeline:
     def destination_stats(self) -> tuple[DestinationStats, ...]:
         """The health of each destination."""
         return tuple(destination.stats() for destination in self.worker.destinations)
+
+
+def _tells_identity(span: ReadableSpan) -> bool:
+    """True for a span on which its maker writes whose it is: ours, of an operation, or the Langfuse SDK's."""
+    scope = span.instrumentation_scope
+    return (scope is not None and scope.name == OWN_SCOPE) or project_of_sdk(span) is not None
 
 
 def _langfuse_projects(settings: Settings) -> Mapping[str | None, Collection[str]]:
@@ -299,7 +320,13 @@ def _metering(
     return Metering(settings, resource, endpoint, instruments)
 
 
-def _worker(settings: Settings, prices: PriceList, metering: Metering | None, memory: MemoryBudget) -> Worker:
+def _worker(
+    settings: Settings,
+    prices: PriceList,
+    metering: Metering | None,
+    memory: MemoryBudget,
+    is_under_way: Callable[[int], bool],
+) -> Worker:
     gate, places = Gate(settings.capture), _places(settings)
     return Worker(
         redact=gate.draft,
@@ -314,6 +341,7 @@ def _worker(settings: Settings, prices: PriceList, metering: Metering | None, me
         router=Router(places, gate.text),
         tail_sampling=settings.tail_sampling,
         memory=memory,
+        is_under_way=lambda root: is_under_way(int(root, 16)),
     )
 
 

@@ -28,6 +28,7 @@ from looopy_otel.core.guard import guard
 from looopy_otel.core.settings import Capture, Dialect, History, Options, Settings, TailSampling
 from looopy_otel.core.sigterm import SigtermHandler
 from looopy_otel.core.types import DestinationStats, FlushResult, Stats
+from looopy_otel.export.deadline import seconds_of
 from looopy_otel.export.metrics import opened_endpoint
 from looopy_otel.export.prometheus import PullEndpoint
 from looopy_otel.pipeline import Pipeline
@@ -170,26 +171,33 @@ def configure(
         instrumentation_scopes=instrumentation_scopes,
         tail_sampling=tail_sampling,
     )
-    return _activate(resolve(options))
+    settings = resolve(options)
+    for warning in settings.warnings:
+        logger.warning("looopy-otel: %s", warning)
+    return _activate(settings)
 
 
 def _activate(settings: Settings) -> Telemetry:
     with _current.lock:
         endpoint = None if settings.disabled else opened_endpoint(settings.metrics)
-        if _current.telemetry is None:
-            atexit.register(_at_exit)
-        else:
-            _current.telemetry.shutdown()
+        before = _current.telemetry
         try:
-            _current.telemetry = Telemetry(settings, endpoint)
+            telemetry = _current.telemetry = Telemetry(settings, endpoint)
         except BaseException:
             if endpoint is not None:
                 endpoint.close()
             raise
+        if before is None:
+            atexit.register(_at_exit)
+        else:
+            _sigterm.remove()
         _at_exit_of_worker()
         if settings.handle_sigterm and not settings.disabled:
             _handle_sigterm(settings.limits.shutdown_timeout)
-        return _current.telemetry
+        if before is not None:
+            # Draining may take seconds, in which calls are traced by the new one.
+            before.shutdown()
+        return telemetry
 
 
 _SHARE_OF_EXIT = 0.95
@@ -259,6 +267,8 @@ class Telemetry:
         _at_exit_of_worker()
 
     def _reset(self) -> None:
+        # The handler of a signal may flush while its own thread sums up.
+        self._reporting = threading.RLock()
         self._reported: Counter[str] = Counter()
 
     @property
@@ -280,14 +290,14 @@ class Telemetry:
         A client's stream whose loop was left counts as abandoned from here on.
 
         Args:
-            timeout: Seconds, over all destinations together.
+            timeout: Seconds, over all destinations together; a week at most, and 0 for less than that.
 
         Returns:
             What was exported and dropped since the last flush, and what is still spooled or pending.
         """
         if self._pipeline is not None and not self._closed:
             with guard("telemetry.flush"):
-                self._pipeline.flush(timeout)
+                self._pipeline.flush(seconds_of(timeout, default=self._settings.limits.shutdown_timeout))
         return self._flushed()
 
     def stats(self) -> Stats:
@@ -328,17 +338,18 @@ class Telemetry:
             if not self._closed and self._pipeline is not None:
                 self._closed = True
                 with guard("telemetry.shutdown"):
-                    self._pipeline.shutdown(self._settings.limits.shutdown_timeout if timeout is None else timeout)
+                    self._pipeline.shutdown(seconds_of(timeout, default=self._settings.limits.shutdown_timeout))
             if _current.telemetry is self:
                 _sigterm.remove()
             return self._flushed()
 
     def _flushed(self) -> FlushResult:
-        stats = self.stats()
-        totals = Counter(
-            exported=stats.exported, dropped=sum(stats.dropped.values()), shed=sum(stats.content_shed.values())
-        )
-        since, self._reported = totals - self._reported, totals
+        with self._reporting:
+            stats = self.stats()
+            totals = Counter(
+                exported=stats.exported, dropped=sum(stats.dropped.values()), shed=sum(stats.content_shed.values())
+            )
+            since, self._reported = totals - self._reported, totals
         return FlushResult(
             exported=since["exported"],
             spooled=stats.spooled,

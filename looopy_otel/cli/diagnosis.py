@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from looopy_otel.cli.checks.backend import check_backend, check_metrics_backend
-from looopy_otel.cli.checks.check import Check, Status
+from looopy_otel.cli.checks.check import Check, Status, completed
 from looopy_otel.cli.checks.endpoint import Route
 from looopy_otel.cli.checks.machine import check_pull_endpoint, check_store
 from looopy_otel.cli.checks.resolved import Row, Sources, header_variables, settings_rows
@@ -21,6 +21,7 @@ from looopy_otel.cli.traces import print_json
 from looopy_otel.core.config import process_environment, resolve
 from looopy_otel.core.endpoint import METRICS_PATH
 from looopy_otel.core.errors import ConfigurationError
+from looopy_otel.core.other_calls import OWN_SCOPE
 from looopy_otel.core.settings import (
     CustomDestination,
     Destination,
@@ -32,6 +33,7 @@ from looopy_otel.core.settings import (
     PrometheusMetrics,
     Settings,
 )
+from looopy_otel.export.scopes import ScopeFilter
 from looopy_otel.export.verdict import public_url
 
 TOTAL_SECONDS: Final = 27.0
@@ -88,7 +90,7 @@ def diagnose(to: str | None, database: Path | None, *, as_json: bool) -> None:
         sections.append(section)
         if not as_json:
             say(Text.assemble("\n", (section.name, "bold"), "  ", (printable(section.place), "dim")))
-        for check in checks:
+        for check in completed(checks):
             section.checks.append(check)
             if not as_json:
                 _print_check(check)
@@ -139,12 +141,23 @@ def _section(
 def _check_tracing(settings: Settings) -> Iterator[Check]:
     if settings.disabled:
         yield Check("switch", "failed", "off", "OTEL_SDK_DISABLED=true turns tracing off: unset it")
-    elif settings.sampler.endswith("always_off") and not settings.sampler.startswith("parentbased"):
-        yield Check("switch", "failed", "nothing is sampled", "OTEL_TRACES_SAMPLER=always_off keeps every span back")
+    elif settings.sampler.endswith("always_off"):
+        cause = f"OTEL_TRACES_SAMPLER={settings.sampler} keeps every span back: unset it"
+        yield Check("switch", "failed", "nothing is sampled", cause)
+    elif settings.sampler.endswith("traceidratio") and not settings.sampler_argument:
+        cause = "OTEL_TRACES_SAMPLER_ARG=0 keeps every span back: it is the share of traces that are kept, 0 to 1"
+        yield Check("switch", "failed", "nothing is sampled", cause)
+    elif ScopeFilter(settings.instrumentation_scopes, OWN_SCOPE).verdict(OWN_SCOPE) is False:
+        cause = f"LOOOPY_OTEL_INSTRUMENTATION_SCOPES leaves out {OWN_SCOPE}, and with it every span of this library"
+        yield Check("switch", "failed", "our own spans are left out", cause)
     elif not settings.destinations:
         yield Check("switch", "failed", "there is no destination", "LOOOPY_OTEL_EXPORTERS=none sends spans nowhere")
+    elif settings.sampler.endswith("traceidratio"):
+        yield Check("switch", "ok", f"tracing is on, for {settings.sampler_argument:.3g} of all traces")
     else:
         yield Check("switch", "ok", "tracing is on")
+    for warning in settings.warnings:
+        yield Check("settings", "warning", warning)
 
 
 def _print_settings(rows: list[Row]) -> None:

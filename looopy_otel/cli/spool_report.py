@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from looopy_otel.cli.amounts import moment_iso, moment_text
+from looopy_otel.cli.checks.waiting import refusal
 from looopy_otel.cli.terminal import fail, printable, say
 from looopy_otel.cli.traces import print_json
 from looopy_otel.core.config import resolve
@@ -65,11 +66,14 @@ def report(to: str | None, *, as_json: bool) -> None:
         as_json: True for programs.
     """
     settings = resolve(Options(exporters=to))
-    found = places(settings)
+    found, refused = places(settings), refusal(settings)
     if as_json:
-        print_json({"directory": str(settings.spool_directory), "spools": [_document(place) for place in found]})
+        spools_found = [_document(place) for place in found]
+        print_json({"directory": str(settings.spool_directory), "problem": refused, "spools": spools_found})
         return
     say(Text.assemble("Spool  ", (str(settings.spool_directory), "dim")))
+    if refused is not None:
+        say(Text.assemble(("Not used: ", "bold red"), "new spans wait in memory only, since ", printable(refused)))
     if not found:
         say("Nothing waits.")
     for place in found:

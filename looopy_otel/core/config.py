@@ -201,7 +201,7 @@ class _Resolution:
         )
         if self._reader.problems:
             raise self._error()
-        return settings
+        return replace(settings, warnings=tuple(self._reader.warnings))
 
     @property
     def _leaves_sampling(self) -> bool:
@@ -353,6 +353,7 @@ class _Resolution:
             self._dialects("otlp", default),
             "for gRPC install looopy-otel[grpc] and hand in exporters=[OTLPSpanExporter(…)] "
             "from opentelemetry's grpc exporter",
+            said=bool(self._options.otlp_endpoint),
         )
         if destination is None or not langfuse:
             return destination

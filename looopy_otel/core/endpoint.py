@@ -20,6 +20,8 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 def url_problem(url: str) -> str | None:
     """Says what keeps `url` from being an endpoint, or None."""
     parts = _split(url)
+    if parts is None and _has_wrong_port(url):
+        return "its port must be a number from 1 to 65535"
     if parts is None or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         return "must be an http:// or https:// URL"
     if any(character.isspace() for character in url):
@@ -52,6 +54,12 @@ def with_metrics_path(endpoint: str) -> str:
         return endpoint
     path = parts.path.rstrip("/").removesuffix(TRACES_PATH)
     return urlunsplit(parts._replace(path=path if path.endswith(METRICS_PATH) else path + METRICS_PATH))
+
+
+def is_grpc_port(endpoint: str) -> bool:
+    """True for a URL at the port where collectors take OTLP over gRPC, and no HTTP."""
+    parts = _split(endpoint)
+    return parts is not None and parts.port == 4317
 
 
 def is_langfuse(endpoint: str) -> bool:
@@ -97,6 +105,17 @@ def same_place_key(endpoint: str, headers: Mapping[str, str]) -> tuple[object, .
     scheme, _, credentials = headers.get(AUTHORIZATION, "").partition(" ")
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     return (parts.scheme, parts.hostname, port, parts.path, scheme.lower(), credentials.strip())
+
+
+def _has_wrong_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    try:
+        return parts.port == 0
+    except ValueError:
+        return True
 
 
 def _split(url: str) -> SplitResult | None:

@@ -19,11 +19,13 @@ class EnvironmentReader:
 
     Attributes:
         problems: What is wrong so far, one line each, without secrets.
+        warnings: What is doubtful so far, and holds up nothing, one line each, without secrets.
     """
 
     def __init__(self, environ: Environment) -> None:
         self._environ = environ
         self.problems: list[str] = []
+        self.warnings: list[str] = []
 
     def text(self, name: str) -> str | None:
         """The value without blanks around it; None when it is absent or empty."""
@@ -43,11 +45,26 @@ class EnvironmentReader:
             return default
         return value
 
-    def whole_number(self, variable: str, default: int, least: int, most: int) -> int:
-        """A number without a fraction, from `least` to `most`; anything else is a problem, and counts as `default`."""
-        value = self.number(variable, float(default), least, most)
-        if not value.is_integer():
-            self.problems.append(f"{variable}={self.text(variable)!r}: must be a whole number")
+    def whole_number(self, variable: str, default: int, least: int, most: int, unit: str = "") -> int:
+        """A number without a fraction, from `least` to `most`; anything else is a problem, and counts as `default`.
+
+        Args:
+            variable: Its name.
+            default: For an absent one, and an example in the problem.
+            least: The smallest that is allowed.
+            most: The largest that is allowed.
+            unit: What is counted, for the problem.
+        """
+        text = self.text(variable)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most or not value.is_integer():
+            what = f"a whole number of {unit}" if unit else "a whole number"
+            self.problems.append(f"{variable}={text!r}: must be {what} from {least} to {most}, such as {default}")
             return default
         return int(value)
 

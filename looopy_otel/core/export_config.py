@@ -78,7 +78,7 @@ class ExportResolution:
     def _bytes(self, option: str, variable: str, default: int) -> int:
         said = getattr(self._options, option)
         if said is None:
-            return self._reader.whole_number(variable, default, _LEAST_LIMIT, _MOST_LIMIT)
+            return self._reader.whole_number(variable, default, _LEAST_LIMIT, _MOST_LIMIT, "bytes")
         if isinstance(said, bool) or not isinstance(said, int) or not _LEAST_LIMIT <= said <= _MOST_LIMIT:
             self._reader.problems.append(f"{option}={said!r}: must be a whole number of bytes, 1 MiB to 1 TiB")
             return default

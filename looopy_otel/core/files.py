@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 OWNER_ONLY_DIRECTORY = 0o700
@@ -24,6 +25,32 @@ def make_private_directory(directory: Path) -> None:
         if one.stat().st_mode & OWNER_ONLY_DIRECTORY != OWNER_ONLY_DIRECTORY:
             # The umask took rights away from the owner.
             one.chmod(OWNER_ONLY_DIRECTORY)
+
+
+def readable_by_others(path: str | os.PathLike[str]) -> bool:
+    """True for a file that its group or others may read, where the platform knows such rights; False if there is none.
+
+    Args:
+        path: A file. ``~`` is the user's home.
+    """
+    try:
+        return os.name == "posix" and bool(Path(path).expanduser().stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
+
+
+def make_private(path: Path) -> None:
+    """Takes the rights of group and others away from a file of this user's, if there is one; others' stay as they are.
+
+    Raises:
+        OSError: If it cannot be done.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    if hasattr(os, "geteuid") and status.st_uid == os.geteuid() and status.st_mode & ~OWNER_ONLY_FILE & 0o777:
+        path.chmod(OWNER_ONLY_FILE)
 
 
 def create_private_file(path: Path) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import _thread
-from contextlib import suppress
-from typing import Protocol
+import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Protocol, cast
 
 from looopy_otel.core.daemon_thread import in_daemon_thread
 
@@ -52,14 +53,26 @@ def shut_down(timeout: float) -> None:
 
 
 async def flush_off_loop(timeout: float) -> None:
-    """As `flush`, on a thread of its own, for which the event loop does not stand still."""
+    """As `flush`, on a thread of its own, for which the event loop does not stand still.
+
+    Where anyio has cancelled the place, it would cancel this wait too, at once; it is asked to let it end. Another
+    cancellation by asyncio itself ends the wait, and the thread goes on.
+    """
     if _in_force is None:
         return
     try:
-        await in_daemon_thread(lambda: flush(timeout), name="looopy-otel-flush")
+        with _shield_of_anyio():
+            await in_daemon_thread(lambda: flush(timeout), name="looopy-otel-flush")
     except RuntimeError:
         # Not under asyncio, or so late that no thread starts any more.
         flush(timeout)
+
+
+def _shield_of_anyio() -> AbstractContextManager[object]:
+    """A scope that anyio does not cancel; nothing where nobody has loaded anyio."""
+    anyio: Any = sys.modules.get("anyio")
+    scope = getattr(anyio, "CancelScope", None)
+    return nullcontext() if scope is None else cast("AbstractContextManager[object]", scope(shield=True))
 
 
 def flush_unwaited(timeout: float) -> None:

@@ -56,7 +56,7 @@ class Identity:
             tags=self.tags or outer.tags,
             metadata=self.metadata or outer.metadata,
             trace_name=self.trace_name or outer.trace_name,
-            project=self.project or outer.project,
+            project=outer.project if self.project is None else self.project,
             agent_id=self.agent_id or run.agent_id,
             task_id=run.task_id,
             root_task_id=run.root_task_id or (outer.root_task_id or outer.task_id if run is self else None),
@@ -145,7 +145,7 @@ def session(
         metadata: Trace metadata; values that JSON can say.
         trace_name: The trace's name in Langfuse; the agent id where none is given.
         project: The Langfuse project, by its configured name: one of `configure(langfuse_projects=)`. Spans whose
-            project is unknown go to no Langfuse.
+            project is unknown, an empty text included, go to no Langfuse.
 
     Returns:
         A context manager for ``with`` and ``async with``.
@@ -165,7 +165,7 @@ def session(
         tags=tuple(dict.fromkeys((*outer.tags, *(str(snapshot(tag)) for tag in tags)))),
         metadata={**outer.metadata, **_facts(metadata)},
         trace_name=_identifier("trace_name", trace_name) or outer.trace_name,
-        project=_identifier("project", project) or outer.project,
+        project=outer.project if project is None else _identifier("project", project),
     )
     return identity_scope(inner)
 

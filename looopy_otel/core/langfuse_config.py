@@ -8,6 +8,7 @@ from typing import cast
 
 from looopy_otel.core.endpoint import AUTHORIZATION, LANGFUSE_OTLP_PATH, TRACES_PATH, credentials_moved
 from looopy_otel.core.environment import EnvironmentReader
+from looopy_otel.core.files import readable_by_others
 from looopy_otel.core.semconv import LANGFUSE_INGESTION_HEADER, LANGFUSE_INGESTION_VERSION
 from looopy_otel.core.settings import Dialect, HTTPDestination, Options
 from looopy_otel.core.table_file import read_table
@@ -36,6 +37,8 @@ class LangfuseResolution:
         path = reader.text(PROJECTS_VARIABLE)
         if self._further is None and path is not None:
             self._source = f"{PROJECTS_VARIABLE} ({path})"
+            if readable_by_others(path):
+                reader.warnings.append(f"{self._source} holds keys, and others may read it: chmod 600 {path}")
             self._further = read_table(path, lambda problem: self._problem("", problem)) or {}
 
     @property

@@ -122,6 +122,7 @@ class MetricsResolution:
             ("genai",),
             "for gRPC hand in metrics=PeriodicExportingMetricReader(OTLPMetricExporter(…)) "
             "from opentelemetry's grpc exporter (looopy-otel[grpc])",
+            said=bool(self._options.otlp_endpoint),
         )
         variable = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
         temporality = self._reader.choice(variable, get_args(Temporality), "cumulative")

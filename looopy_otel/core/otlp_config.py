@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from looopy_otel.core.endpoint import credentials_moved, header_problem
+from looopy_otel.core.endpoint import credentials_moved, header_problem, is_grpc_port
 from looopy_otel.core.environment import EnvironmentReader
 from looopy_otel.core.settings import Dialect, HTTPDestination
+
+logger = logging.getLogger("looopy_otel")
+
+_OF_OTHERS: Final = ("grpc", "http/json")
+"""Protocols of OTLP that other exporters in the process may speak."""
+_told: Final[set[str]] = set()
 
 
 class OTLPVariables:
@@ -28,7 +35,7 @@ class OTLPVariables:
         self._said_headers = headers
 
     def destination(
-        self, endpoint: str, what: str, dialects: tuple[Dialect, ...], fallback: str
+        self, endpoint: str, what: str, dialects: tuple[Dialect, ...], fallback: str, *, said: bool
     ) -> HTTPDestination | None:
         """Builds the destination; None where the endpoint is no URL. Problems of all variables are collected.
 
@@ -37,13 +44,11 @@ class OTLPVariables:
             what: What the endpoint is called in a problem.
             dialects: What spans carry.
             fallback: What to do for another protocol, in words.
+            said: True where the user has said the endpoint as an argument.
         """
         usable = self._reader.is_url(what, endpoint)
-        protocol = self._text("PROTOCOL")
-        if protocol not in (None, "http/protobuf"):
-            self._reader.problems.append(
-                f"{self._name('PROTOCOL')}={protocol!r}: 'otlp' speaks http/protobuf; {fallback}"
-            )
+        if usable:
+            self._check_protocol(endpoint, fallback, said=said)
         timeout, certificate, gzip, headers = self._timeout(), self._certificate(), self._gzip(), self._headers()
         if not usable:
             return None
@@ -57,6 +62,23 @@ class OTLPVariables:
             certificate=certificate,
             gzip=gzip,
         )
+
+    def _check_protocol(self, endpoint: str, fallback: str, *, said: bool) -> None:
+        """Another protocol is a problem where it surely is the endpoint's; else the variable is meant for others.
+
+        OpenTelemetry's distribution sets it to ``grpc`` by itself.
+        """
+        protocol = self._text("PROTOCOL")
+        if protocol in (None, "http/protobuf"):
+            return
+        problem = f"{self._name('PROTOCOL')}={protocol!r}: 'otlp' speaks http/protobuf"
+        if protocol not in _OF_OTHERS or (not said and is_grpc_port(endpoint)):
+            self._reader.problems.append(f"{problem}; {fallback}")
+        elif problem not in _told:
+            _told.add(problem)
+            logger.warning(
+                "looopy-otel: %s, and does so all the same: the variable is taken to be for others.", problem
+            )
 
     def _name(self, name: str) -> str:
         own = f"OTEL_EXPORTER_OTLP_{self._signal}_{name}"

@@ -49,7 +49,8 @@ class TailSampling:
         costlier_than: Its LLM calls cost more USD than this, together; None for no such rule.
         ratio: The share of the others that is kept, 0 to 1; the same traces in every process.
         memory: Bytes of spans that may wait for their decision; beyond it the oldest traces are kept undecided.
-        patience: Seconds after its last span at which a trace is decided whose root has not ended.
+        patience: Seconds after its last span at which a trace is decided whose root is lost; one that is open is waited
+            for.
     """
 
     errors: bool = True
@@ -210,6 +211,7 @@ class Settings:
         metric_label_values: How many values one label of a metric takes before it says ``other``.
         exemplar_filter: Which measurements may become exemplars.
         prices: What models cost, as the user says.
+        warnings: What is doubtful in what was said, one line each, without secrets.
     """
 
     service_name: str
@@ -233,6 +235,7 @@ class Settings:
     metric_label_values: int = 100
     exemplar_filter: ExemplarFilter = "trace_based"
     prices: tuple[ModelPrice, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from opentelemetry.util.types import Attributes
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
 from looopy_otel.core.semconv import GEN_AI_PREFIX, GEN_AI_SPAN_KIND, LANGFUSE_TYPE
-from looopy_otel.core.settings import Destination
+from looopy_otel.core.settings import Destination, HTTPDestination
 from looopy_otel.export.neighbours import (
     Neighbours,
     neighbours_of,
@@ -44,6 +44,8 @@ from looopy_otel.export.neighbours import (
     sdk_provider,
 )
 from looopy_otel.export.placing import Placing, with_placing
+from looopy_otel.export.repeats import Repeats
+from looopy_otel.export.sdk_filter import SDKFilters
 
 logger = logging.getLogger("looopy_otel")
 
@@ -95,8 +97,10 @@ class Attachment:
         processor: Takes what belongs to us.
         belongs: Tells by the name of its scope and its attributes whether a span goes to our destinations.
         destinations: Each of our destinations, by the `id` of its exporter.
+        is_inside_call: True where an LLM call of ours is under way that knows all about itself.
         redact_name: Gives a name past the gate.
         redact_attributes: Gives attributes past the gate.
+        may_send: Tells of a span, and of the public key of a Langfuse project, whether it may go there.
     """
 
     def __init__(
@@ -107,8 +111,10 @@ class Attachment:
         *,
         belongs: Verdict,
         destinations: Mapping[int, Destination],
+        is_inside_call: Callable[[], bool],
         redact_name: Callable[[str], str],
         redact_attributes: Callable[[Mapping[str, Any]], dict[str, Any]],
+        may_send: Callable[[ReadableSpan, str], bool],
     ) -> None:
         self._chosen = chosen
         self._fallback = fallback
@@ -116,8 +122,14 @@ class Attachment:
         self._belongs = belongs
         self._destinations = destinations
         self._projects = frozenset(filter(None, map(project_of, destinations.values())))
+        self.repeats = Repeats(is_inside_call)
         self.redact_name = redact_name
         self.redact_attributes = redact_attributes
+        self._sdk_filters = SDKFilters(may_send)
+        self._has_tenants = any(
+            isinstance(place, HTTPDestination) and place.projects - {None} for place in destinations.values()
+        )
+        self._warned_of_leak = False
         self._found: _Found | None = None
         self._closed = False
         self._told: set[int] = set()
@@ -160,6 +172,10 @@ class Attachment:
         resource = getattr(span, "resource", None)
         return found is not None and resource is not None and resource is found.provider.resource
 
+    def made_before(self, span: object) -> bool:
+        """True for a span of ours that was made while there was no provider to be on."""
+        return getattr(span, "resource", None) is self._fallback.resource
+
     def is_seen(self, span: AnySpan) -> bool:
         """True where a span, or one above it, goes to our destinations, or another exporter sends it there."""
         return self._shell.nearest(span) is not None
@@ -174,6 +190,7 @@ class Attachment:
             self._closed = True
             found, self._found = self._found, None
             self._shell.release()
+            self._sdk_filters.take_off()
             if found is not None:
                 remove_processor(found.provider, self._shell)
 
@@ -193,15 +210,27 @@ class Attachment:
         left_out = frozenset(
             key for key, destination in self._destinations.items() if neighbours.sends(span, destination)
         )
-        for key in left_out - self._told:
-            if neighbours.serves(self._destinations[key]):
-                self._told.add(key)
-                logger.info(
-                    "looopy-otel: the TracerProvider that was handed in exports to the same place as our destination "
-                    "%r: what it sends there is not sent again.",
-                    self._destinations[key].name,
-                )
+        for key in self._destinations.keys() - self._told:
+            self._tell(key, neighbours)
         return left_out
+
+    def _tell(self, key: int, neighbours: Neighbours) -> None:
+        destination = self._destinations[key]
+        if neighbours.serves(destination):
+            self._told.add(key)
+            logger.info(
+                "looopy-otel: the TracerProvider that was handed in exports to the same place as our destination "
+                "%r: what it sends there is not sent again.",
+                destination.name,
+            )
+        elif neighbours.may_serve(destination):
+            self._told.add(key)
+            logger.warning(
+                "looopy-otel: the TracerProvider that was handed in has an exporter to the same place as our "
+                "destination %r, behind something that may hold spans back: ours are sent there in any case, and may "
+                "arrive twice, with the same ids.",
+                destination.name,
+            )
 
     def _here(self) -> _Found | None:
         """What is there now; looks closely only when the provider, or the number of its processors, has changed."""
@@ -234,7 +263,17 @@ class Attachment:
             provider.add_span_processor(self._shell)
         processors = processors_of(provider)
         others = [one for one in processors if not isinstance(one, AttachedProcessor)]
-        self._found = _Found(asked, provider, processors, neighbours_of(others))
+        neighbours = neighbours_of(others)
+        self._sdk_filters.put_on(neighbours.langfuse.values())
+        unfiltered = neighbours.langfuse_projects - self._sdk_filters.projects
+        if unfiltered and self._has_tenants and not self._warned_of_leak:
+            self._warned_of_leak = True
+            logger.warning(
+                "looopy-otel: an exporter on the TracerProvider that was handed in sends spans to the Langfuse project "
+                "%s whatever session(project=…) says.",
+                ", ".join(sorted(unfiltered)),
+            )
+        self._found = _Found(asked, provider, processors, neighbours)
         return self._found
 
 
@@ -275,6 +314,7 @@ class AttachedProcessor(SpanProcessor):
             if above is not None:
                 self._nearest[context.span_id] = above
                 _bound(self._nearest)
+            attachment.repeats.see(span, parent)
             processor.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -290,7 +330,7 @@ class AttachedProcessor(SpanProcessor):
                 parent=self._nearest.get(context.span_id),
             )
             written = self._written.pop(context.span_id, None)
-            placed = with_placing(span, placing)
+            placed = with_placing(attachment.repeats.settled(span) if belongs else span, placing)
             processor.on_end(placed if written is None else _before(placed, written))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -313,7 +353,7 @@ class AttachedProcessor(SpanProcessor):
         return (
             attachment is not None
             and isinstance(span, ReadableSpan)
-            and attachment.made(span)
+            and (attachment.made(span) or attachment.made_before(span))
             and attachment.belongs(span)
             and not attachment.is_of_another_project(span)
         )
@@ -345,6 +385,9 @@ class _FollowingTracer(Tracer):
         if attached:
             with guard("export.attached"):
                 name, given = self._attachment.redact_name(name), self._attachment.redact_attributes(given)
+                links = [
+                    Link(one.context, self._attachment.redact_attributes(one.attributes or {})) for one in links or ()
+                ]
                 if not any(key.startswith(GEN_AI_PREFIX) for key in given):
                     given[GEN_AI_SPAN_KIND] = str(given.get(LANGFUSE_TYPE, "span"))
         return self._tracer(provider).start_span(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from looopy_otel.export.encoded import MOST_BYTES
+
 SUFFIX: Final = ".otlp"
 TEMPORARY_SUFFIX: Final = ".tmp"
 _NAME = re.compile(r"(\d{1,20})((?:\.[12]){0,30})-(\d{1,9})\.otlp")
@@ -27,6 +29,7 @@ class Batch:
         part: Which part of a divided batch it is, such as ``.1.2`` for the second half of the first; empty for a whole.
         unchecked: True for a file that another process has written.
         bare: True when its content has been taken out, or there was none.
+        shed: Under which reason, and of how many spans, this process has taken the content out; None when it has not.
         gone: True when it is in no outbox any more.
     """
 
@@ -38,6 +41,7 @@ class Batch:
     part: str = ""
     unchecked: bool = False
     bare: bool = False
+    shed: tuple[str, int] | None = None
     gone: bool = False
 
     @property
@@ -101,6 +105,8 @@ def _batch(entry: os.DirEntry[str]) -> Batch | None:
             return None
         size = entry.stat(follow_symlinks=False).st_size
     except OSError:
+        return None
+    if size > MOST_BYTES:
         return None
     # No span takes less than a byte: a name that says otherwise shall not spoil the counts.
     spans = min(int(match[3]), max(1, size))

@@ -7,28 +7,26 @@ from typing import Final
 
 from looopy_otel.export.batch import Batch
 
-REFUSED_IN_A_ROW: Final = 5
+REFUSED_IN_A_ROW: Final = 16
 """Single spans, refused one after the other and nothing accepted, after which the fault is the endpoint's."""
-
-MOST_DIVISIONS: Final = 128
-"""How often one batch, its parts included, is divided at most."""
 
 
 class Bisection:
     """Bounds what the search for bad spans costs.
 
-    A bad span among 512 good ones costs some 18 requests. An endpoint that refuses everything is known for it after
+    A bad span among 512 good ones costs some 18 requests. A batch of which anything was accepted is searched to its
+    end, in fewer requests than twice its spans. An endpoint that refuses everything is known for it after
     `REFUSED_IN_A_ROW` single spans: from then on, until it accepts something, what it refuses is not divided.
     """
 
     def __init__(self) -> None:
         self._refused = 0
-        self._whole: tuple[Path | None, int] = (None, 0)
-        self._divisions = 0
+        self._accepted_of: tuple[Path | None, int] | None = None
 
-    def accepted(self) -> None:
-        """Takes note of anything that was accepted."""
+    def accepted(self, batch: Batch) -> None:
+        """Takes note of a batch that was accepted."""
         self._refused = 0
+        self._accepted_of = batch.whole
 
     def refused(self, batch: Batch) -> None:
         """Takes note of a batch that was refused for good."""
@@ -36,10 +34,5 @@ class Bisection:
             self._refused += 1
 
     def allows(self, batch: Batch) -> bool:
-        """True, and counted, when a refused batch shall be divided."""
-        if batch.whole != self._whole:
-            self._whole, self._divisions = batch.whole, 0
-        if batch.spans < 2 or self._refused >= REFUSED_IN_A_ROW or self._divisions >= MOST_DIVISIONS:
-            return False
-        self._divisions += 1
-        return True
+        """True when a refused batch shall be divided."""
+        return batch.spans > 1 and (self._refused < REFUSED_IN_A_ROW or batch.whole == self._accepted_of)

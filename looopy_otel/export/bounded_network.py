@@ -7,11 +7,11 @@ import ssl
 import time
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
+
+from looopy_otel.export.proxy import Proxy
 
 _CHUNK = 64 * 1024
 
@@ -105,14 +105,22 @@ def opened_pool(url: httpx.URL, network: BoundedNetwork, authority: str | None) 
     Raises:
         OSError: If the bundle cannot be read.
         ValueError: If the proxy's URL is none.
+        ImportError: If the proxy speaks SOCKS, and the package for that is not installed.
     """
-    context = ssl.create_default_context(cafile=authority) if authority else httpx.create_ssl_context()
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(url.host):
+    context = trust(authority)
+    proxy = Proxy.of(url.scheme, url.host)
+    if proxy is None:
         return httpcore.ConnectionPool(ssl_context=context, network_backend=network)
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    auth = (unquote(parts.username).encode(), unquote(parts.password or "").encode()) if parts.username else None
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    kind = httpcore.SOCKSProxy if parts.scheme.startswith("socks") else httpcore.HTTPProxy
-    return kind(proxy_url=address, proxy_auth=auth, ssl_context=context, network_backend=network)
+    user, password = proxy.credentials or ("", "")
+    auth = (user.encode(), password.encode()) if user else None
+    kind = httpcore.SOCKSProxy if proxy.speaks_socks else httpcore.HTTPProxy
+    return kind(proxy_url=proxy.url, proxy_auth=auth, ssl_context=context, network_backend=network)
+
+
+def trust(authority: str | None) -> ssl.SSLContext:
+    """What is trusted: the CA bundle at that path, else what httpx trusts, which is told by ``SSL_CERT_FILE`` too.
+
+    Raises:
+        OSError: If the bundle cannot be read.
+    """
+    return ssl.create_default_context(cafile=authority) if authority else httpx.create_ssl_context()

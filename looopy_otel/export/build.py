@@ -31,7 +31,7 @@ def build_destination(destination: Destination, settings: Settings, memory: Memo
         case HTTPDestination():
             return OTLPExporter(destination, settings.spool_directory, settings.limits, memory)
         case LocalDestination():
-            return LocalExporter(destination, memory)
+            return Detached(LocalExporter(destination, memory), memory)
         case ConsoleDestination():
             return Detached(ConsoleExporter(destination), memory)
         case CustomDestination():

@@ -52,11 +52,12 @@ class Circuit:
             wait: Seconds that the endpoint asked to wait.
 
         Returns:
-            Seconds until the next try.
+            Seconds until the next try: as long as was asked for, and never less than the backoff, since an endpoint may
+            ask for none, or name a time that is past by this clock.
         """
         self._failures += 1
         self._turn("open" if self._failures >= OPENS_AFTER else "retrying")
-        return self._backoff.seconds(self._failures) if wait is None else wait
+        return max(self._backoff.seconds(self._failures), wait or 0.0)
 
     def answered(self) -> None:
         """Takes note of an answer that settles something, be it a refusal."""

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Final, cast
 
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.guard import guard
+
+LONGEST: Final = 7 * 86_400.0
+"""Seconds that anything is waited for, at most: locks of the platform take no endless ones."""
+
+
+def seconds_of(timeout: object, *, default: float) -> float:
+    """A timeout that can be waited for, of whatever somebody has given as one.
+
+    Args:
+        timeout: Seconds; below 0 is 0, endless is `LONGEST`, and what is no number is `default`.
+        default: Seconds.
+    """
+    try:
+        seconds = float(cast("float", timeout))
+    except OverflowError:
+        return LONGEST
+    except (TypeError, ValueError):
+        return default
+    return default if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST)
 
 
 def remaining(deadline: float) -> float:

@@ -22,11 +22,15 @@ MOST: Final = 4
 LEAST: Final = 16
 """Into how many shares the memory goes, of which one is left to each destination, whatever others keep."""
 
+SETTLING_SHARE: Final = 0.1
+"""How much of the time that a close has is left for what the exporter counts at the end of its own."""
+
 
 class Detached:
     """Hands spans on to another exporter, on a thread that starts at the first of them.
 
     What it does not take waits in memory: over its share first the content of the oldest spans is shed, then spans.
+    What it is about to take next may be larger than the share, up to the limit.
 
     Args:
         exporter: The exporter; its `accept`, `flush` and `close` are called one at a time.
@@ -57,6 +61,9 @@ class Detached:
 
     def accept(self, spans: Sequence[Outgoing]) -> None:
         """Queues a batch; where no thread can take it any more, the exporter gets it here."""
+        if self._exporter.dialects:
+            # All that it says is in the attributes.
+            spans = [replace(outgoing, draft=None) for outgoing in spans]
         late = [outgoing for outgoing in spans if not self._queue.put(outgoing)]
         if late:
             self._exporter.accept(late)
@@ -72,9 +79,10 @@ class Detached:
 
     def close(self, deadline: float) -> None:
         """Gives the exporter what it takes until `deadline`, and closes it."""
+        theirs = deadline - remaining(deadline) * SETTLING_SHARE
 
         def close() -> None:
-            self._exporter.close(deadline)
+            self._exporter.close(theirs)
 
         if not self._queue.close(deadline, close):
             run_until(deadline, close)
@@ -89,8 +97,11 @@ class Detached:
             content_shed=dict(Counter(stats.content_shed) + Counter(self._queue.content_shed)),
         )
 
-    def _too_much(self, size: int) -> int:
+    def _too_much(self, size: int, next_size: int) -> int:
         limit = self._memory.limit
+        # It is there already, and about to go: nothing that waits for it is saved by shedding it.
+        if next_size <= limit:
+            size -= next_size
         over_share = size - limit // MOST
         others = self._memory.excess if size > limit // LEAST else 0
         return max(over_share, others, 0)

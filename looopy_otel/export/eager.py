@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Link, Span, Status, StatusCode
 
 from looopy_otel.core.draft import Draft
 from looopy_otel.core.guard import guard
@@ -76,6 +76,7 @@ class EagerRendering:
         draft = self._run_costs.settled(draft, context.span_id)
         with guard("export.eager_events"):
             self._redact_events(span)
+            self._redact_links(span)
         span.update_name(valid_text(self._attachment.redact_name(span.name)))
         taken, keys = self._write_attributes(span, draft)
         events = self._write_status(span, draft)
@@ -127,6 +128,19 @@ class EagerRendering:
         with inside._lock:
             inside._events = inside._new_events()
             inside._events.extend(redacted)
+
+    def _redact_links(self, span: Any) -> None:
+        """As `_redact_events`, for links that were added since the start."""
+        links: Sequence[Link] = span.links
+        if not any(link.attributes for link in links):
+            return
+        redacted = [
+            Link(link.context, foreign_attributes(link.attributes, self._attachment.redact_attributes))
+            for link in links
+        ]
+        inside = _inside(span)
+        with inside._lock:
+            inside._links = inside._new_links(redacted)
 
 
 def _delete(span: Any, keys: set[str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from looopy_otel.core.semconv import CONTENT_KEYS, CONTENT_PREFIXES, CONTENT_SHED
+from looopy_otel.export.shed_content import LONGEST_KEPT
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -150,19 +151,27 @@ def _cut(message: ExportTraceServiceRequest, begin: int, end: int) -> bytes:
 
 def _strip(span: Any) -> bool:
     found = _strip_attributes(span.attributes)
-    for event in span.events:
-        found = _strip_attributes(event.attributes) or found
+    for part in (*span.events, *span.links):
+        found = _strip_attributes(part.attributes) or found
+    if len(span.name) > LONGEST_KEPT:
+        span.name, found = span.name[:LONGEST_KEPT], True
+    if len(span.status.message) > LONGEST_KEPT:
+        span.status.message, found = span.status.message[:LONGEST_KEPT], True
     if found:
         span.attributes.add(key=CONTENT_SHED).value.bool_value = True
     return found
 
 
 def _strip_attributes(attributes: Any) -> bool:
-    found = [number for number, attribute in enumerate(attributes) if _is_content(attribute.key)]
+    found = [number for number, attribute in enumerate(attributes) if _is_content(attribute)]
     for number in reversed(found):
         del attributes[number]
     return bool(found)
 
 
-def _is_content(key: str) -> bool:
-    return key in CONTENT_KEYS or key.startswith(CONTENT_PREFIXES)
+def _is_content(attribute: Any) -> bool:
+    key: str = attribute.key
+    text: str = attribute.value.string_value
+    # Of lists and structures the bytes: four to a character at most, and a few for each item.
+    long = len(text) > LONGEST_KEPT or attribute.value.ByteSize() > 4 * LONGEST_KEPT
+    return long or key in CONTENT_KEYS or key.startswith(CONTENT_PREFIXES)

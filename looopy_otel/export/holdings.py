@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,9 @@ from looopy_otel.export.owner import Owner
 REJECTED: Final = "rejected"
 USAGE: Final = "usage"
 
-_numbers = itertools.count(1)
+_EARLIEST_BIRTH = 10**15
+"""Lower numbers of directories are counts, as earlier versions gave them, and no times."""
+
 _in_use: set[Path] = set()
 """Directories of this process that a live outbox writes or reads, so that no other outbox adopts them."""
 
@@ -30,6 +32,9 @@ class UnsafeDirectoryError(OSError):
 
 class Holdings:
     """Makes, takes over and lets go of directories below one root; see `Owner` for their names.
+
+    A directory's number is the time at which it began, in nanoseconds, and stays when another process takes it over:
+    what several processes left is so in order, however often it changed hands and whatever was deleted from it.
 
     Args:
         root: The destination's own directory, shared by all processes; in the directory of all spools.
@@ -54,8 +59,8 @@ class Holdings:
             OSError: If there can be none.
         """
         if self._own is None:
-            self._check_root()
-            directory = self._unused()
+            check_root(self._root)
+            directory = self._unused(time.time_ns())
             _in_use.add(directory)
             try:
                 make_private_directory(directory)
@@ -75,16 +80,19 @@ class Holdings:
         return True
 
     def orphans(self) -> list[Path]:
-        """Directories that nobody answers for any more, the one that was untouched longest first."""
+        """Directories that nobody answers for any more, the one that began first before the others."""
         try:
-            found = [(entry.lstat().st_mtime, entry) for entry in owned_directories(self._root) if self._is_free(entry)]
+            found = [(_birth(entry), entry) for entry in owned_directories(self._root) if self._is_free(entry)]
         except OSError:
             return []
         return [entry for _, entry in sorted(found)]
 
     def take_over(self, orphan: Path) -> Path | None:
         """Makes a directory this process's own; None when another was quicker, or it cannot be had."""
-        adopted = self._unused()
+        try:
+            adopted = self._unused(_birth(orphan))
+        except OSError:
+            return None
         _in_use.add(adopted)
         try:
             orphan.rename(adopted)
@@ -115,24 +123,37 @@ class Holdings:
             pass  # gone, or not ours to delete: whoever comes next finds it as it is
         _in_use.discard(directory)
 
-    def _check_root(self) -> None:
-        for directory, strict in ((self._root.parent, False), (self._root, True)):
-            if os.path.lexists(directory):
-                _check(directory, strict=strict)
-
     def _is_free(self, directory: Path) -> bool:
         owner = Owner.of(directory)
         if owner is None or directory in _in_use:
             return False
         return owner == self._current_owner() or not owner.answers_for(directory)
 
-    def _unused(self) -> Path:
-        return self._root / self._current_owner().directory_name(next(_numbers))
+    def _unused(self, birth: int) -> Path:
+        owner = self._current_owner()
+        while (directory := self._root / owner.directory_name(birth)) in _in_use or directory.exists():
+            birth += 1
+        return directory
 
     def _current_owner(self) -> Owner:
         if self._owner is None:
             self._owner = Owner.current()
         return self._owner
+
+
+def check_root(root: Path) -> None:
+    """Refuses the directory of one destination, or the directory of all spools in which it is, where it is unsafe.
+
+    Args:
+        root: The destination's own directory; what does not exist yet is safe.
+
+    Raises:
+        UnsafeDirectoryError: If others could tamper with what is written there.
+        OSError: If it cannot be looked at.
+    """
+    for directory, strict in ((root.parent, False), (root, True)):
+        if os.path.lexists(directory):
+            _check(directory, strict=strict)
 
 
 def owned_directories(root: Path) -> Iterator[Path]:
@@ -150,6 +171,11 @@ def owned_directories(root: Path) -> Iterator[Path]:
             continue
         if stat.S_ISDIR(status.st_mode) and _is_ours(status):
             yield entry
+
+
+def _birth(directory: Path) -> int:
+    number = int(directory.name.rpartition(".")[2])
+    return number if number >= _EARLIEST_BIRTH else directory.lstat().st_mtime_ns
 
 
 def _is_ours(status: os.stat_result) -> bool:

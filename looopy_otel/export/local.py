@@ -24,24 +24,27 @@ from looopy_otel.export.deadline import remaining
 from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.queue import LIGHT_BYTES
-from looopy_otel.export.shed_content import light_attributes, light_draft
+from looopy_otel.export.shed_content import LONGEST_KEPT, MOST_KEPT, light_attributes, light_draft, without_long
 from looopy_otel.export.tally import Tally
 from looopy_otel.store.rows import Row, row_bytes, row_from_span
 from looopy_otel.store.span import StoredSpan
 from looopy_otel.store.sqlite import Store
 
 PATIENCE: Final = 0.2
-"""Seconds that one try waits while another process has the store locked; the other destinations wait as long."""
+"""Seconds that one try waits while another process has the store locked."""
+
+MOST: Final = 8
+"""Into how many shares the memory goes, of which one is kept for rows that wait for the lock, beside the queue's."""
 
 _ROWS_AT_ONCE: Final = 512
 _PAUSE: Final = 0.01
 
 
 class LocalExporter:
-    """Writes spans and drafts to the SQLite store, on the worker's thread.
+    """Writes spans and drafts to the SQLite store, on a thread of its own (see `Detached`).
 
     While another process has the store locked, spans wait in memory; each further batch, a flush and the close try
-    again. Where memory is short, first the content of the oldest ones is shed, then spans.
+    again. Over a share of the memory first the content of the oldest ones is shed, then spans.
 
     Args:
         destination: The store's file.
@@ -63,6 +66,7 @@ class LocalExporter:
     def _reset(self) -> None:
         self._writing = threading.Lock()
         self._rows: deque[Row] = deque()
+        self._bytes = 0
         self._light = 0
         self._arriving = 0
 
@@ -104,7 +108,7 @@ class LocalExporter:
             self._lose("unstorable", 1, error)
         else:
             self._rows.append(row)
-            self._memory.take(row_bytes(row))
+            self._hold(row_bytes(row))
 
     def _try(self, deadline: float) -> None:
         """Writes once, and then lets the worker have its turn."""
@@ -155,7 +159,7 @@ class LocalExporter:
 
     def _shed_excess(self) -> None:
         light = dropped = 0
-        while self._memory.excess and self._rows:
+        while self._bytes > self._memory.limit // MOST and self._rows:
             if self._light < len(self._rows):
                 light += self._lighten(self._light)
                 self._light += 1
@@ -172,15 +176,18 @@ class LocalExporter:
         row = self._rows[index]
         if row_bytes(row) <= LIGHT_BYTES:
             return False
-        self._memory.give_back(row_bytes(row))
         self._rows[index] = light = _without_content(row)
-        self._memory.take(row_bytes(light))
+        self._hold(row_bytes(light) - row_bytes(row))
         return True
 
     def _take_out(self, rows: int) -> None:
         for _ in range(rows):
-            self._memory.give_back(row_bytes(self._rows.popleft()))
+            self._hold(-row_bytes(self._rows.popleft()))
         self._light = max(0, self._light - rows)
+
+    def _hold(self, size: int) -> None:
+        self._bytes += size
+        self._memory.take(size)
 
     def _lose(self, reason: str, spans: int, error: Exception) -> None:
         self._tally.failed(str(error))
@@ -188,11 +195,29 @@ class LocalExporter:
 
 
 def _without_content(row: Row) -> Row:
-    attributes: Mapping[str, Any] = light_attributes(orjson.loads(row["attributes"]))
+    attributes: Mapping[str, Any] = light_attributes(_loaded(row["attributes"]))
+    parts = {column: [_light_part(part) for part in _loaded(row[column])[:MOST_KEPT]] for column in ("events", "links")}
     draft = row["draft"]
     if draft is not None:
         draft = draft_to_json(light_draft(draft_from_json(draft))).decode()
-    return {**row, "attributes": orjson.dumps(attributes).decode(), "draft": draft}
+    return {
+        **row,
+        "name": row["name"][:LONGEST_KEPT],
+        "status_message": (row["status_message"] or "")[:LONGEST_KEPT] or None,
+        "attributes": orjson.dumps(attributes).decode(),
+        **{column: orjson.dumps(light).decode() for column, light in parts.items()},
+        "draft": draft,
+    }
+
+
+def _loaded(text: str) -> Any:
+    return orjson.loads(text)
+
+
+def _light_part(part: dict[str, Any]) -> dict[str, Any]:
+    """An event or a link."""
+    texts = {key: value[:LONGEST_KEPT] for key, value in part.items() if isinstance(value, str)}
+    return {**part, **texts, "attributes": without_long(part["attributes"])}
 
 
 def stored_span(outgoing: Outgoing) -> StoredSpan:

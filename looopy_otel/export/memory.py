@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from looopy_otel.core.fork import reset_after_fork
@@ -26,6 +27,7 @@ class MemoryBudget:
     def __init__(self, limit: int, reserve: int = 0) -> None:
         self.limit: Final = limit
         self._shared: Final = limit - reserve
+        self._sheds_content: Callable[[int], bool] | None = None
         self._reset()
         reset_after_fork(self._reset)
 
@@ -48,6 +50,14 @@ class MemoryBudget:
     def overflow(self) -> int:
         """Bytes beyond the limit itself; 0 when there is room."""
         return max(0, self._used - self.limit)
+
+    def spare_spans_with(self, sheds_content: Callable[[int], bool]) -> None:
+        """Names who sheds content, so many bytes of it, before a destination that has none left drops spans."""
+        self._sheds_content = sheds_content
+
+    def shed_content(self, size: int) -> bool:
+        """Has so many bytes of content shed where spans come from; false where there is none."""
+        return self._sheds_content is not None and self._sheds_content(size)
 
     def take(self, size: int) -> None:
         """Counts bytes that are held from now on."""

@@ -7,6 +7,7 @@ import hashlib
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -91,12 +92,17 @@ class OTLPExporter:
     def stats(self) -> DestinationStats:
         """The endpoint's health."""
         circuit = self._sender.circuit
-        return self._tally.stats(
+        stats = self._tally.stats(
             queued=self._outbox.queued,
             spooled=self._outbox.spooled,
             state=circuit.state,
             state_since=circuit.since,
         )
+        problem = self._outbox.problem
+        if problem is None or problem == stats.last_error:
+            return stats
+        # What the endpoint answers to each try would cover it up.
+        return replace(stats, last_error="; ".join(filter(None, (problem, stats.last_error))))
 
 
 def destination_key(destination: HTTPDestination) -> str:

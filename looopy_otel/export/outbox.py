@@ -43,7 +43,8 @@ class Outbox:
         memory: Counts what waits in memory; by default a count of its own.
         disk_capacity: Bytes of all files together, those of other processes included.
         rejected_capacity: Bytes kept of batches that were set aside; an eighth of the disk's at most.
-        shed: Told of spans whose content was taken out: reason (as above, or an answer's) and number.
+        shed: Told of spans whose content was taken out: reason (as above, or an answer's) and number, which is below 0
+            where such spans are lost after all.
         failed: Told in one line why the disk is not used, or what was found in it.
     """
 
@@ -96,6 +97,11 @@ class Outbox:
         """Spans in memory."""
         return self._storage.queued
 
+    @property
+    def problem(self) -> str | None:
+        """Why spans wait in memory and not on disk; None where they do not."""
+        return self._storage.problem if self.queued else None
+
     def append(self, body: bytes, spans: int) -> None:
         """Takes a batch over, to disk where possible; never raises for a full or missing disk."""
         batch = Batch(next(self._sequence), spans, len(body))
@@ -126,13 +132,13 @@ class Outbox:
         What another process has written is looked through before it is sent.
         """
         try:
-            body = self._storage.body(batch)
+            body = self._body(batch)
             spans = span_count(body) if batch.unchecked else batch.spans
         except FileNotFoundError:
             # Somebody deleted it; or another process has taken it over, which took this one, long suspended, for ended.
             if not batch.gone:
-                self._take_out(batch)
                 self._dropped("spool-gone", batch.spans)
+                self._take_out(batch)
             return None
         except OSError as error:
             self._lose_file(batch, "spool-unreadable", error)
@@ -147,6 +153,14 @@ class Outbox:
                 self._storage.count(batch)
         return body
 
+    def _body(self, batch: Batch) -> bytes:
+        try:
+            return self._storage.body(batch)
+        except CorruptBatchError:
+            # Between the two its content may have been taken out.
+            with self._lock:
+                return self._storage.body(batch)
+
     def acknowledge(self, batch: Batch) -> None:
         """Forgets a batch that its destination has taken."""
         self._take_out(batch)
@@ -155,6 +169,7 @@ class Outbox:
     def set_aside(self, batch: Batch) -> None:
         """Takes a batch that will not be accepted out of the way: its file is kept a while, a body in memory is not."""
         self._take_out(batch)
+        self._count_as_lost(batch)
         if not self._set_aside.put(batch):
             delete(batch.path)
 
@@ -164,7 +179,7 @@ class Outbox:
         The halves are written before the whole is removed.
         """
         try:
-            found = halves(self._storage.body(batch))
+            found = halves(self._body(batch))
         except (OSError, CorruptBatchError):
             return False
         if found is None:
@@ -201,7 +216,7 @@ class Outbox:
             return False
         batch.bare = True
         try:
-            found = without_content(self._storage.body(batch))
+            found = without_content(self._body(batch))
             if found is None:
                 return False
             body, spans = found
@@ -213,6 +228,7 @@ class Outbox:
                 self._storage.replace(batch, body, prepared)
         except (OSError, CorruptBatchError):
             return False
+        batch.shed = reason, spans
         self._shed(reason, spans)
         return True
 
@@ -226,6 +242,7 @@ class Outbox:
                 return False
             self._take_out(oldest)
         delete(oldest.path)
+        self._count_as_lost(oldest)
         self._dropped(reason, oldest.spans)
         return True
 
@@ -332,8 +349,15 @@ class Outbox:
                 self._batches.remove(batch)
                 self._storage.count(batch, -1, keeping=keeping)
 
+    def _count_as_lost(self, batch: Batch) -> None:
+        """Spans that are lost after all have not gone on without their content."""
+        if batch.shed is not None:
+            reason, spans = batch.shed
+            self._shed(reason, -spans)
+
     def _lose_file(self, batch: Batch, reason: str, error: Exception) -> None:
-        self._take_out(batch)
-        self._set_aside.put(batch, corrupt=True)
+        self._count_as_lost(batch)
         self._failed(f"a file of the spool is set aside: {error}")
         self._dropped(reason, batch.spans)
+        self._take_out(batch)
+        self._set_aside.put(batch, corrupt=True)

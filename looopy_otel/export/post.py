@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context
@@ -88,21 +90,10 @@ class Post:
         pool, network = self._opened(url)
         network.deadline = deadline
         address = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        with pool.stream("POST", address, headers=self._headers(url, body), content=body) as response:
+        headers = request_headers(self._destination, url, body)
+        with pool.stream("POST", address, headers=headers, content=body) as response:
             answer = _beginning(response, deadline)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        return response.status, headers, answer
-
-    def _headers(self, url: httpx.URL, body: bytes) -> list[tuple[bytes, bytes]]:
-        headers = {name.lower(): value for name, value in self._destination.headers.items()}
-        if url.userinfo and "authorization" not in headers:
-            headers["authorization"] = f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"
-        headers["content-type"] = PROTOBUF
-        headers["user-agent"] = f"looopy-otel/{library_version()}"
-        headers["accept"] = "*/*"
-        if body.startswith(GZIP_MAGIC):
-            headers["content-encoding"] = "gzip"
-        return [(name.encode("ascii"), value.encode("utf-8")) for name, value in headers.items()]
+        return response.status, plain_headers(response.headers), answer
 
     def message(self, verdict: Verdict) -> str:
         """What a verdict says, without the secrets of the headers."""
@@ -135,6 +126,35 @@ class Post:
             hint = "; it does not speak TLS: http:// instead of https://?"
         where = public_url(self._destination.endpoint)
         return Verdict("retry", reason, f"{where}: {what} ({type(error).__name__}: {text}){hint}")
+
+
+def request_headers(
+    destination: HTTPDestination, url: httpx.URL, body: bytes | None, further: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[bytes, bytes]]:
+    """All headers of a request but those that HTTP itself needs, as they go out.
+
+    Args:
+        destination: Whose headers are sent.
+        url: What is asked; its user and password stand in for an authorization that is not set.
+        body: What is posted, compressed or not; None for a GET.
+        further: Headers to add or replace; their names in lower case.
+    """
+    headers = {name.lower(): value for name, value in destination.headers.items()}
+    if url.userinfo and "authorization" not in headers:
+        headers["authorization"] = f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"
+    headers["user-agent"] = f"looopy-otel/{library_version()}"
+    headers["accept"] = "*/*"
+    if body is not None:
+        headers["content-type"] = PROTOBUF
+        if body.startswith(GZIP_MAGIC):
+            headers["content-encoding"] = "gzip"
+    headers |= further
+    return [(name.encode("ascii"), value.encode("utf-8")) for name, value in headers.items()]
+
+
+def plain_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers of an answer as texts, with lower-case names."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
 
 
 def suppress_instrumentation() -> None:

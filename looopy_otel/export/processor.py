@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from opentelemetry.context import Context
@@ -37,6 +38,7 @@ PARKING_SECONDS: Final = 0.1
 
 Stamp = Callable[[Span, Context | None], None]
 Admits = Callable[[ReadableSpan], bool]
+Recall = Callable[[ReadableSpan], ReadableSpan]
 
 
 class DraftProcessor(SpanProcessor):
@@ -51,9 +53,11 @@ class DraftProcessor(SpanProcessor):
         stamp: Called at each span's start, to set identity on it; its faults are swallowed.
         admits: Tells of an ended span whether it goes out; of one that does not, only the draft goes on, to be
             measured. By default all go out.
+        recall: Gives a span that goes out with what has been known of it since its start; by default as it is.
         memory: Counts what waits; by default a count of its own.
         drained_in: Seconds in which the worker has to be able to take all that waits, at the end for example.
         losses: Told where something may have been lost; by default nobody is.
+        prepare: Loads what the worker needs, on its thread, before anything else; by default nothing.
     """
 
     def __init__(
@@ -63,15 +67,19 @@ class DraftProcessor(SpanProcessor):
         delay: float,
         stamp: Stamp | None,
         admits: Admits | None = None,
+        recall: Recall | None = None,
         memory: MemoryBudget | None = None,
         drained_in: float = math.inf,
         losses: LossLog | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         memory = memory or MemoryBudget(DEFAULT_MEMORY_LIMIT)
         self._worker = worker
         self._stamp = stamp
         self._admits = admits
+        self._recall = recall
         self._losses = losses
+        self._prepare = prepare
         self._closed = False
         self._closing = Standby()
         self._queue = ByteQueue[ReadableSpan](
@@ -80,12 +88,14 @@ class DraftProcessor(SpanProcessor):
             weigh=span_bytes,
             lighten=without_content,
             memory=memory,
-            too_much=lambda size: memory.overflow,
+            too_much=lambda waiting, taken_next: memory.overflow,
             delay=delay,
             paces=True,
             drained_in=drained_in,
             lost=None if losses is None else losses.look_soon,
+            begin=self._begin,
         )
+        memory.spare_spans_with(self._queue.shed_content)
         self._reset()
         reset_after_fork(self._reset)
 
@@ -93,15 +103,13 @@ class DraftProcessor(SpanProcessor):
         # A signal handler or a finaliser may end a span while this very thread counts another.
         self._lock = threading.RLock()
         self._drafts: dict[int, Draft] = {}
-        self._taken = 0
+        self._late = 0
         self._started = False
 
     @property
     def queued(self) -> int:
         """Spans that have not gone to every destination yet, those in the worker's hands included."""
-        gone = self._worker.handed_on + sum(self._queue.dropped.values())
-        with self._lock:
-            return self._taken - gone
+        return self._queue.waiting + self._worker.held + self._late
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -139,7 +147,8 @@ class DraftProcessor(SpanProcessor):
             if not context.trace_flags.sampled:
                 return
             if self._admits is None or self._admits(span):
-                self._enqueue(span if draft is None else DraftedSpan.of(span, draft))
+                known = span if self._recall is None else self._recall(span)
+                self._enqueue(known if draft is None else DraftedSpan.of(known, draft))
             elif draft is not None:
                 self._enqueue(DraftedSpan.unsampled(not_sampled(context), draft))
 
@@ -184,6 +193,13 @@ class DraftProcessor(SpanProcessor):
             # matcher's C++ would take the process with it (abort).
             self._worker.park(PARKING_SECONDS)
 
+    def _begin(self) -> None:
+        if self._prepare is not None:
+            # While the interpreter ends, what somebody's import hook needs may not start. What is missing then is
+            # loaded where it is used, or not there.
+            with guard("export.prepare"), suppress(RuntimeError):
+                self._prepare()
+
     def _take(self, spans: Sequence[ReadableSpan]) -> None:
         self._worker.export(spans)
         if self._losses is not None:
@@ -201,8 +217,14 @@ class DraftProcessor(SpanProcessor):
     def _enqueue(self, span: ReadableSpan) -> None:
         if not self._started:
             self._start()
-        with self._lock:
-            self._taken += 1
         if not self._queue.put(span):
             # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
-            self._worker.export_late(span)
+            self._count_late(1)
+            try:
+                self._worker.export_late(span)
+            finally:
+                self._count_late(-1)
+
+    def _count_late(self, spans: int) -> None:
+        with self._lock:
+            self._late += spans

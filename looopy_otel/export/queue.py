@@ -44,6 +44,7 @@ class _Waiting(Generic[T]):
     item: T
     size: int
     since: float
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Job:
     """Something that the queue's thread does once all is through that was put before.
 
     Attributes:
-        after: How many items have to be through.
+        after: The number of the last item that has to be through.
         work: What it does.
         done: Set when it is done.
     """
@@ -73,11 +74,13 @@ class ByteQueue(Generic[T]):
         weigh: Gives the bytes of an item.
         lighten: Gives the item without its content.
         memory: Told of what waits here, and of what is in the thread's hands.
-        too_much: Gives the bytes that are to be shed, of so many that are waiting here.
+        too_much: Gives the bytes that are to be shed, of so many that are waiting here; told also how many of these
+            the thread is about to take, 0 while it is busy.
         delay: Seconds that an item waits for others, at most.
         paces: True where those who put something in may be made to wait.
         drained_in: Seconds in which the thread has to be able to take all that waits, going by how fast it has been.
         lost: Called by who put something in, after anything was shed for it; must not wait.
+        begin: Called on the thread before anything else.
     """
 
     def __init__(
@@ -88,11 +91,12 @@ class ByteQueue(Generic[T]):
         weigh: Callable[[T], int],
         lighten: Callable[[T], T],
         memory: MemoryBudget,
-        too_much: Callable[[int], int],
+        too_much: Callable[[int, int], int],
         delay: float = 0.0,
         paces: bool = False,
         drained_in: float = math.inf,
         lost: Callable[[], object] | None = None,
+        begin: Callable[[], object] | None = None,
     ) -> None:
         self._name = name
         self._take = take
@@ -104,6 +108,7 @@ class ByteQueue(Generic[T]):
         self._paces = paces
         self._drained_in = drained_in
         self._lost = lost
+        self._begin = begin
         self._hurry_bytes = min(BATCH_BYTES, memory.limit // 32)
         self._pace_limit = memory.limit - memory.limit // IN_WORK
         self._reset()
@@ -118,8 +123,11 @@ class ByteQueue(Generic[T]):
         self._heavy: deque[_Waiting[T]] = deque()
         self._jobs: deque[Job] = deque()
         self._thread: threading.Thread | None = None
-        self._bytes = self._in_hand = 0
-        self._put = self._gone = self._wanted = 0
+        self._bytes = self._in_hand = self._items_in_hand = 0
+        # Told by the items themselves and not by counters, which an interrupt between two lines leaves apart for ever.
+        self._number = self._wanted = 0
+        self._first_in_hand = math.inf
+        self._is_idle = False
         self._batches, self._stuck_at = 0, _NEVER
         self._bytes_per_second = math.inf
         self._pausing = self._paces
@@ -131,7 +139,7 @@ class ByteQueue(Generic[T]):
     def waiting(self) -> int:
         """Items that are not through, those in the thread's hands included."""
         with self._lock:
-            return self._put - self._gone
+            return len(self._light) + len(self._heavy) + self._items_in_hand
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -183,12 +191,11 @@ class ByteQueue(Generic[T]):
         with self._lock:
             if not self.start():
                 return False
-            self._heavy.append(_Waiting(item, size, time.monotonic()))
-            self._put += 1
+            self._number += 1
+            self._heavy.append(_Waiting(item, size, time.monotonic(), self._number))
             self._bytes += size
             self._memory.take(size)
-            first = self._put - self._gone == 1
-            if first or len(self._heavy) >= BATCH_ITEMS or self._is_pressing():
+            if self._is_idle or len(self._heavy) >= BATCH_ITEMS or self._is_pressing():
                 self._work.notify()
             shed = self._shed_excess()
         if shed and self._lost is not None:
@@ -208,9 +215,9 @@ class ByteQueue(Generic[T]):
             True when all of it is through.
         """
         with self._lock:
-            self._wanted = ticket = self._put
+            self._wanted = ticket = self._number
             self._work.notify()
-            return self._progress.wait_for(lambda: self._gone >= ticket, remaining(deadline))
+            return self._progress.wait_for(lambda: self._is_through(ticket), remaining(deadline))
 
     def call(self, work: Callable[[], object], deadline: float) -> bool:
         """Has the thread do something once all is through that is in, and waits for it until `deadline`.
@@ -221,8 +228,8 @@ class ByteQueue(Generic[T]):
         with self._lock:
             if self._thread is None or self._closing:
                 return False
-            self._wanted = self._put
-            job = Job(self._put, work, threading.Event())
+            self._wanted = self._number
+            job = Job(self._number, work, threading.Event())
             self._jobs.append(job)
             self._work.notify()
         return job.done.wait(remaining(deadline))
@@ -240,7 +247,7 @@ class ByteQueue(Generic[T]):
         with self._lock:
             self._closing, self._pausing = True, False
             if last is not None and self._thread is not None:
-                self._jobs.append(Job(self._put, last, threading.Event()))
+                self._jobs.append(Job(self._number, last, threading.Event()))
             self._work.notify_all()
             self._progress.notify_all()
             thread = self._thread
@@ -276,19 +283,37 @@ class ByteQueue(Generic[T]):
     def _shed_excess(self) -> bool:
         """Called with the lock held; tells whether anything had to be shed."""
         shed = False
-        while self._too_much(self._bytes) and (self._heavy or self._light):
+        while self._too_much(self._bytes, self._next_size()) and (self._heavy or self._light):
             shed = True
             if self._heavy:
-                oldest = self._heavy.popleft()
-                item, size = oldest.item, oldest.size
-                if size > LIGHT_BYTES:
-                    item, size = self._lightened(item)
-                self._memory.give_back(oldest.size - size)
-                self._bytes -= oldest.size - size
-                self._light.append(_Waiting(item, size, oldest.since))
+                self._lighten_oldest()
             else:
                 self._lose("memory-full", [self._light.popleft()])
         return shed
+
+    def _next_size(self) -> int:
+        """Called with the lock held."""
+        oldest = self._light or self._heavy
+        return oldest[0].size if oldest and not self._items_in_hand else 0
+
+    def shed_content(self, size: int) -> bool:
+        """Sheds the content of the oldest items, so many bytes of it; false where there is none left."""
+        freed = 0
+        with self._lock:
+            while self._heavy and freed < size:
+                freed += self._lighten_oldest()
+        return freed > 0
+
+    def _lighten_oldest(self) -> int:
+        """Called with the lock held; gives the bytes that were freed."""
+        oldest = self._heavy.popleft()
+        item, size = oldest.item, oldest.size
+        if size > LIGHT_BYTES:
+            item, size = self._lightened(item)
+        self._memory.give_back(oldest.size - size)
+        self._bytes -= oldest.size - size
+        self._light.append(_Waiting(item, size, oldest.since, oldest.number))
+        return oldest.size - size
 
     def _lightened(self, item: T) -> tuple[T, int]:
         light = self._lighten(item)
@@ -302,12 +327,13 @@ class ByteQueue(Generic[T]):
         size = sum(one.size for one in lost)
         self._bytes -= size
         self._memory.give_back(size)
-        self._gone += len(lost)
         self._dropped[reason] += len(lost)
         self._progress.notify_all()
 
     def _run(self) -> None:
         suppress_instrumentation()
+        if self._begin is not None:
+            self._begin()
         while self._wait_for_work():
             self._do_jobs()
             batch = self._next_batch()
@@ -317,10 +343,9 @@ class ByteQueue(Generic[T]):
                     with guard("export.queue"):
                         self._take(batch)
                 finally:
-                    batch_size = len(batch)
                     # What was handed on is not kept alive until the next batch.
                     batch.clear()
-                    self._settle(batch_size, time.monotonic() - begun)
+                    self._settle(time.monotonic() - begun)
             self._do_jobs()
 
     def _wait_for_work(self) -> bool:
@@ -334,23 +359,27 @@ class ByteQueue(Generic[T]):
                     self._work.wait(left)
                 if self._closing or self._jobs:
                     return bool(self._jobs)
+                self._is_idle = True
                 self._work.wait()
+                self._is_idle = False
 
     def _is_urgent(self) -> bool:
         waiting = len(self._heavy) + len(self._light)
-        return self._gone < self._wanted or waiting >= BATCH_ITEMS or self._is_pressing()
+        return not self._is_through(self._wanted) or waiting >= BATCH_ITEMS or self._is_pressing()
 
     def _next_batch(self) -> list[T]:
         batch: list[T] = []
         with self._lock:
             while (self._light or self._heavy) and len(batch) < BATCH_ITEMS and self._in_hand < BATCH_BYTES:
                 oldest = (self._light or self._heavy).popleft()
+                self._first_in_hand = min(self._first_in_hand, oldest.number)
                 batch.append(oldest.item)
                 self._in_hand += oldest.size
+            self._items_in_hand = len(batch)
             self._bytes -= self._in_hand
         return batch
 
-    def _settle(self, items: int, seconds: float) -> None:
+    def _settle(self, seconds: float) -> None:
         with self._lock:
             # Small batches say little, and the first one pays for what is loaded late.
             if self._batches and self._in_hand >= BATCH_BYTES // 2:
@@ -359,13 +388,19 @@ class ByteQueue(Generic[T]):
                     speed if math.isinf(self._bytes_per_second) else _mean(self._bytes_per_second, speed)
                 )
             self._memory.give_back(self._in_hand)
-            self._in_hand = 0
-            self._gone += items
+            self._in_hand = self._items_in_hand = 0
+            self._first_in_hand = math.inf
             self._batches += 1
             self._progress.notify_all()
 
+    def _is_through(self, number: int) -> bool:
+        """True when nothing is left of what was put in up to an item's number."""
+        with self._lock:
+            waiting = [queue[0].number for queue in (self._light, self._heavy) if queue]
+            return number < min(waiting, default=math.inf) and number < self._first_in_hand
+
     def _do_jobs(self) -> None:
-        while self._jobs and self._jobs[0].after <= self._gone:
+        while self._jobs and self._is_through(self._jobs[0].after):
             job = self._jobs.popleft()
             try:
                 with guard("export.queue"):

@@ -25,6 +25,11 @@ _SLACK = 8
 class Waiting(Protocol):
     """The batches that may be given up."""
 
+    @property
+    def queued(self) -> int:
+        """Spans in memory."""
+        ...
+
     def strip(self, batch: Batch, reason: str) -> bool:
         """Takes the content out of a batch, once; False when there is none."""
         ...
@@ -80,8 +85,8 @@ class Room:
         try:
             until = time.monotonic() + SHEDDING_SECONDS
             self._on_disk(waiting, until)
-            while (excess := self._memory.excess) > 0:
-                if not self._give_up(waiting, until, on_disk=False, bearable=excess <= self._memory.limit // _SLACK):
+            while waiting.queued and (excess := self._memory.excess) > 0:
+                if not self._give_up_in_memory(waiting, until, excess):
                     break
         finally:
             self._making.release()
@@ -96,20 +101,31 @@ class Room:
             self._adopted_at = time.monotonic()
             waiting.adopt()
         while (excess := self._usage.excess(self._aside.size)) > 0:
-            if not self._give_up(waiting, until, on_disk=True, bearable=excess <= self._usage.limit // _SLACK):
+            if not self._give_up_on_disk(waiting, until, bearable=excess <= self._usage.limit // _SLACK):
                 return
 
-    def _give_up(self, waiting: Waiting, until: float, *, on_disk: bool, bearable: bool) -> bool:
-        """Gives up content, or else the oldest batch, of one kind; False when that is all for now."""
-        reason = "spool-full" if on_disk else "memory-full"
-        while (batch := self._next(waiting, on_disk)) is not None:
+    def _give_up_on_disk(self, waiting: Waiting, until: float, *, bearable: bool) -> bool:
+        """Gives up content, or else the oldest batch; False when that is all for now."""
+        while (batch := self._next(waiting, on_disk=True)) is not None:
             if time.monotonic() > until:
                 if bearable:
                     return False
                 break
-            if waiting.strip(batch, reason):
+            if waiting.strip(batch, "spool-full"):
                 return True
-        return waiting.drop_oldest(reason, on_disk=on_disk)
+        return waiting.drop_oldest("spool-full", on_disk=True)
+
+    def _give_up_in_memory(self, waiting: Waiting, until: float, excess: int) -> bool:
+        """As `_give_up_on_disk`. While there is content, here or where spans come from, no span goes.
+
+        More than that cannot come in meanwhile than the limit bears: there the queue sheds its own content.
+        """
+        while (batch := self._next(waiting, on_disk=False)) is not None:
+            if time.monotonic() > until:
+                return False
+            if waiting.strip(batch, "memory-full"):
+                return True
+        return self._memory.shed_content(excess) or waiting.drop_oldest("memory-full", on_disk=False)
 
     def _next(self, waiting: Waiting, on_disk: bool) -> Batch | None:
         with self._lock:

@@ -24,21 +24,21 @@ from looopy_otel.export.verdict import Verdict
 logger = logging.getLogger("looopy_otel")
 
 ADOPT_SECONDS: Final = 30.0
-"""How often an idle sender looks for batches that nobody answers for any more."""
+"""How often a sender, idle or busy, looks for batches that nobody answers for any more."""
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _TOO_LARGE = "http-413"
 _REJECTED = (
     "the spans are set aside and counted as dropped; once it is put right, `looopy-otel spool flush --rejected` "
     "sends them"
 )
-_FAULT = Verdict("rejected", "fault", "a fault of this library; see stats().internal_errors")
+_FAULT = Verdict("retry", "fault", "a fault of this library; see stats().internal_errors")
 
 
 class Sender:
     """One daemon thread, started at the first batch, that empties an outbox.
 
-    At its start, when idle, and at each flush and close it adopts what others left behind: a process that ended, or an
-    earlier configuration of this one, whose spans may end long after it was replaced.
+    At its start, every `ADOPT_SECONDS`, and at each flush and close it adopts what others left behind: a process that
+    ended, or an earlier configuration of this one, whose spans may end long after it was replaced.
 
     Where no thread can start any more (interpreter shutdown), `flush` and `close` ship on their caller's thread.
 
@@ -75,6 +75,7 @@ class Sender:
         self._bisection = Bisection()
         self.circuit.reset()
         self._touched_at = 0.0
+        self._asked_until = 0.0
         self._warned_at = -_SECONDS_BETWEEN_WARNINGS
 
     def wake(self) -> None:
@@ -93,12 +94,19 @@ class Sender:
         return self._empty_until(deadline, lambda: False)
 
     def close(self, deadline: float) -> None:
-        """Ships until the outbox is empty, `deadline`, or a failure after which all that is left is safe on disk."""
+        """Ships until the outbox is empty, or `deadline`.
+
+        Where all that is left is safe on disk, one failure ends it, or a wait that the endpoint has asked for.
+        """
         with self._signal:
             if self._closed:
                 return
             failed = self._failed_tries
-        self._empty_until(deadline, lambda: self._failed_tries > failed and not self._outbox.queued)
+
+        def is_hopeless() -> bool:
+            return self._failed_tries > failed or time.monotonic() < self._asked_until
+
+        self._empty_until(deadline, lambda: is_hopeless() and not self._outbox.queued)
         with self._signal:
             self._closed = True
             self._signal.notify_all()
@@ -215,16 +223,18 @@ class Sender:
         elif not self._mend(batch, verdict):
             self._warn(message, _REJECTED)
             self._bisection.refused(batch)
-            self._outbox.set_aside(batch)
             self._tally.dropped(verdict.reason, batch.spans)
+            self._outbox.set_aside(batch)
 
     def _deliver(self, batch: Batch, verdict: Verdict, message: str) -> None:
-        self._bisection.accepted()
-        self._outbox.acknowledge(batch)
-        self._tally.exported(batch.spans - verdict.rejected_spans)
-        if verdict.rejected_spans:
+        self._bisection.accepted(batch)
+        left_out = min(verdict.rejected_spans, batch.spans)
+        # Counted first: whoever sees an empty outbox reads the counts next.
+        self._tally.exported(batch.spans - left_out)
+        if left_out:
             self._warn(message, "the others arrived")
-            self._tally.dropped(verdict.reason, verdict.rejected_spans)
+            self._tally.dropped(verdict.reason, left_out)
+        self._outbox.acknowledge(batch)
 
     def _mend(self, batch: Batch, verdict: Verdict) -> bool:
         """Makes something of a refused batch that may be accepted: two halves, or one span without its content."""
@@ -241,16 +251,23 @@ class Sender:
         logger.warning("looopy-otel: %s: %s; %s", self._destination.label, message, consequence)
 
     def _show_life(self) -> None:
+        """Tells others that this process lives, and looks for those that do not."""
         if time.monotonic() - self._touched_at >= ADOPT_SECONDS:
             self._touched_at = time.monotonic()
             self._outbox.touch()
+            self._to_adopt = True
 
     def _pause(self, verdict: Verdict, deadline: float | None) -> None:
-        """Waits before the next try; hurry cuts it short, except where the endpoint itself asked for the wait."""
-        asked = verdict.wait is not None
-        seconds = self.circuit.failed(verdict.wait)
+        """Waits before the next try; hurry cuts it short, except for what the endpoint itself asked for."""
+        asked = verdict.wait or 0.0
+        seconds = self.circuit.failed(asked)
         if deadline is not None:
             seconds = min(seconds, remaining(deadline))
+            asked = min(asked, seconds)
         with self._signal:
-            self._signal.wait_for(lambda: self._closed or (self._hurry and not asked), seconds)
+            self._asked_until = time.monotonic() + asked
+            # A close that waits for nothing else ends now.
+            self._signal.notify_all()
+            self._signal.wait_for(lambda: self._closed, asked)
+            self._signal.wait_for(lambda: self._closed or self._hurry, seconds - asked)
             self._hurry = False

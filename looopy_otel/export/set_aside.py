@@ -9,6 +9,7 @@ from typing import Final
 
 from looopy_otel.core.files import make_private_directory
 from looopy_otel.export.batch import SUFFIX, Batch
+from looopy_otel.export.encoded import MOST_BYTES
 from looopy_otel.export.holdings import REJECTED
 
 CAPACITY: Final = 64 * 1024 * 1024
@@ -92,7 +93,7 @@ class SetAside:
         taken: list[Batch] = []
         for _, size, path in sorted(self._files()):
             spans = path.stem.rpartition("-")[2]
-            if path.suffix != SUFFIX or not spans.isdecimal() or len(spans) > 9:
+            if path.suffix != SUFFIX or size > MOST_BYTES or not spans.isdecimal() or len(spans) > 9:
                 continue
             batch = Batch(first + len(taken), min(int(spans), max(1, size)), size, unchecked=True)
             batch.path = into / batch.name

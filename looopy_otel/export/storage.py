@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from looopy_otel.core.files import create_private_file
 from looopy_otel.export.batch import TEMPORARY_SUFFIX, Batch
 from looopy_otel.export.disk_usage import DiskUsage
+from looopy_otel.export.encoded import CorruptBatchError
 from looopy_otel.export.holdings import Holdings
 from looopy_otel.export.memory import MemoryBudget
+
+logger = logging.getLogger("looopy_otel")
+
+_SECONDS_BETWEEN_WARNINGS: Final = 60.0
 
 
 class Storage:
@@ -20,7 +28,10 @@ class Storage:
         holdings: The directories.
         usage: Counts what they hold.
         memory: Counts what is kept in memory.
-        failed: Told in one line why the disk is not used.
+        failed: Told in one line why the disk is not used; so is the log, once a minute at most.
+
+    Attributes:
+        problem: Why the last body went to memory and not to disk; None when it went to disk.
     """
 
     def __init__(
@@ -37,6 +48,8 @@ class Storage:
         self._holdings.reset()
         self._usage.reset()
         self._spans = {True: 0, False: 0}
+        self.problem: str | None = None
+        self._warned_at = -_SECONDS_BETWEEN_WARNINGS
 
     @property
     def spooled(self) -> int:
@@ -54,7 +67,7 @@ class Storage:
             try:
                 directory = self._holdings.writable
             except OSError as error:
-                self._failed(f"spans wait in memory, since the spool cannot be used: {error}")
+                self._fail(f"spans wait in memory, since the spool cannot be used: {error}")
                 break
             if self.write(batch, body, directory) or not self._holdings.forget_if_gone():
                 break
@@ -72,18 +85,34 @@ class Storage:
             # The directory is gone (taken over by another process), not writable any more, or the disk is full.
             delete(temporary)
             if directory.exists():
-                self._failed(f"spans wait in memory, since the spool cannot be written: {error}")
+                self._fail(f"spans wait in memory, since the spool cannot be written: {error}")
             return False
         batch.path, batch.body = path, None
+        self.problem = None
         return True
+
+    def _fail(self, problem: str) -> None:
+        self.problem = problem
+        self._failed(problem)
+        if time.monotonic() - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned_at = time.monotonic()
+            logger.warning("looopy-otel: %s", problem)
 
     def body(self, batch: Batch) -> bytes:
         """Reads a body.
 
         Raises:
             OSError: If its file is gone or cannot be read.
+            CorruptBatchError: If its file is not as long as it was when it was written, or found.
         """
-        return batch.path.read_bytes() if batch.path is not None else batch.body or b""
+        path = batch.path
+        if path is None:
+            return batch.body or b""
+        with path.open("rb") as file:
+            body = file.read(batch.size + 1)
+        if len(body) != batch.size:
+            raise CorruptBatchError(f"{path} is not of the {batch.size} bytes that it had")
+        return body
 
     def prepare(self, batch: Batch, body: bytes) -> Path | None:
         """Writes what shall stand in a file's place; None for a batch in memory.

@@ -62,7 +62,7 @@ class _Held(Generic[T]):
     Attributes:
         items: The spans, in the order in which they came.
         size: Bytes.
-        last: When the last one came, as `time.monotonic` says.
+        last: When the last one came, or the root was seen to be under way, as `time.monotonic` says.
         failed: True when one of them failed.
         cost: USD.
         start_time: The earliest, in nanoseconds.
@@ -90,18 +90,27 @@ class TailSampler(Generic[T]):
     What was decided holds for spans that come later. One kept part of a trace has the parts with other local roots kept
     that are decided after it; a part that was left out says nothing of the others.
 
-    A daemon thread, started when something is held and ended when nothing is, decides on those whose root does not end.
+    A daemon thread, started when something is held and ended when nothing is, decides on those whose root is lost.
 
     Args:
         rules: Which traces are kept.
         memory: Counts what is held.
         hand_on: Called with what the thread has decided to keep.
+        is_under_way: True for a local root, by its span id, that is to come yet. What it is above waits for it however
+            long it takes.
     """
 
-    def __init__(self, rules: TailSampling, memory: MemoryBudget, hand_on: Callable[[Sequence[T]], None]) -> None:
+    def __init__(
+        self,
+        rules: TailSampling,
+        memory: MemoryBudget,
+        hand_on: Callable[[Sequence[T]], None],
+        is_under_way: Callable[[str], bool] = lambda root: False,
+    ) -> None:
         self._rules = rules
         self._memory = memory
         self._hand_on = hand_on
+        self._is_under_way = is_under_way
         self._reset()
         reset_after_fork(self._reset)
 
@@ -160,13 +169,17 @@ class TailSampler(Generic[T]):
         return gone_on
 
     def overdue(self) -> Sequence[T]:
-        """What goes on of the traces whose last span came longer ago than may be."""
+        """What goes on of the traces whose last span came longer ago than may be, and whose root will not come."""
         gone_on: list[T] = []
         with self._lock:
             while self._held:
                 key, held = next(iter(self._held.items()))
                 if time.monotonic() - held.last < self._rules.patience:
                     break
+                if key[1] is not None and self._is_under_way(key[1]):
+                    held.last = time.monotonic()
+                    self._held.move_to_end(key)
+                    continue
                 gone_on.extend(self._decide(key, held.failed, self._elapsed(held)))
         return gone_on
 

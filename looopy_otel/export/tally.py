@@ -39,7 +39,12 @@ class Tally:
             self._dropped[reason] += spans
 
     def content_shed(self, reason: str, spans: int) -> None:
-        """Counts spans that go on without their content, under a reason such as ``memory-full``."""
+        """Counts spans that go on without their content, under a reason such as ``memory-full``.
+
+        Args:
+            reason: Why.
+            spans: How many; below 0 for those that were counted and are lost after all.
+        """
         with self._lock:
             self._content_shed[reason] += spans
 
@@ -64,7 +69,7 @@ class Tally:
                 exported=self._exported,
                 spooled=spooled,
                 dropped=dict(self._dropped),
-                content_shed=dict(self._content_shed),
+                content_shed=dict(+self._content_shed),
                 last_error=self._last_error,
                 last_success=self._last_success,
                 state=state,

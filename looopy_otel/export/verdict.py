@@ -85,14 +85,19 @@ def retry_after(value: str | None) -> float | None:
     if not value:
         return None
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+        seconds = _seconds_until(value)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        # The header's parser raises the last three for numbers out of range and dates with parts missing.
+        return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+
+
+def _seconds_until(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        date = parsedate_to_datetime(value)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
 
 
 def public_url(url: str) -> str:

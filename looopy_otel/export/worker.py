@@ -24,6 +24,7 @@ from looopy_otel.export.gated import SpanGate, with_attributes
 from looopy_otel.export.groups import Batches, Group, Slices
 from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.metrics import Metering
+from looopy_otel.export.neighbours import project_of_sdk
 from looopy_otel.export.placing import not_elsewhere, placing_of, under_nearest, with_placing
 from looopy_otel.export.route import Router
 from looopy_otel.export.run_costs import RunCosts
@@ -55,6 +56,7 @@ class Worker(SpanExporter):
         router: Tells which destination takes which span; by default each takes all.
         tail_sampling: Which whole traces are kept; None for all.
         memory: Counts what waits for its trace to end; by default a count of its own.
+        is_under_way: True for the topmost span of a trace here, by its span id, that is to come yet.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Worker(SpanExporter):
         router: Router | None = None,
         tail_sampling: TailSampling | None = None,
         memory: MemoryBudget | None = None,
+        is_under_way: Callable[[str], bool] = lambda root: False,
     ) -> None:
         self._redact = redact
         self._gate = SpanGate(redact_attributes, redact_text, redact_name, is_own)
@@ -88,7 +91,7 @@ class Worker(SpanExporter):
         self._tail: TailSampler[Outgoing] | None = None
         if tail_sampling is not None:
             memory = memory or MemoryBudget(tail_sampling.memory)
-            self._tail = TailSampler(tail_sampling, memory, self._hand_on_held)
+            self._tail = TailSampler(tail_sampling, memory, self._hand_on_held, is_under_way)
         self._reset()
         reset_after_fork(self._reset)
 
@@ -97,16 +100,13 @@ class Worker(SpanExporter):
         self._lock = threading.RLock()
         self._accepting = {id(destination): threading.Lock() for destination in self.destinations}
         self._halt = Halt()
-        self._handed_on = 0
         self._dropped: Counter[str] = Counter()
         self._run_costs = RunCosts()
 
     @property
-    def handed_on(self) -> int:
-        """Spans that were taken and have gone to every destination, or will not; what is in hand is not among them."""
-        waiting = 0 if self._tail is None else self._tail.unsettled
-        with self._lock:
-            return self._handed_on - waiting
+    def held(self) -> int:
+        """Spans that tail sampling keeps back, or has let go on and that have not gone to every destination yet."""
+        return 0 if self._tail is None else self._tail.unsettled
 
     @property
     def sampled_out(self) -> int:
@@ -162,8 +162,6 @@ class Worker(SpanExporter):
                     self._halt.step()
             self._distribute(batches, patience)
         finally:
-            with self._lock:
-                self._handed_on += len(spans)
             if self._tail is not None:
                 self._tail.settled(settling)
 
@@ -180,8 +178,9 @@ class Worker(SpanExporter):
 
     def _render_all(self, kept: Sequence[Outgoing], batches: Batches, slices: Slices) -> None:
         for outgoing in kept:
-            refused = self._router.refused(outgoing.project)
-            if refused is not None:
+            # A span of the Langfuse SDK goes where that sends it.
+            of_sdk = project_of_sdk(outgoing.span) is not None
+            if not of_sdk and (refused := self._router.refused(outgoing.project)) is not None:
                 self._count(self._dropped, refused)
             made: dict[tuple[Dialect, ...], Outgoing] | None = None
             try:
@@ -281,13 +280,17 @@ class Worker(SpanExporter):
             self._measure(span, self._priced(span, span.draft))
 
     def _priced(self, span: ReadableSpan, draft: Draft) -> Draft:
-        priced = self._price(self._redact(draft))
-        return self._run_costs.settled(priced, span.context.span_id if span.context is not None else None)
+        priced = self._redact(draft)
+        # A span without its cost is worth more than none.
+        with guard("export.pricing"):
+            priced = self._price(priced)
+            priced = self._run_costs.settled(priced, span.context.span_id if span.context is not None else None)
+        return priced
 
     def _measure(self, span: ReadableSpan, draft: Draft) -> None:
-        self._unpriced.look_at(draft)
-        if self._metering is not None:
-            with guard("export.metrics"):
+        with guard("export.metrics"):
+            self._unpriced.look_at(draft)
+            if self._metering is not None:
                 self._metering.record(draft, span.context)
 
     def _passed(self, span: ReadableSpan) -> Outgoing:

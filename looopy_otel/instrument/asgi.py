@@ -28,7 +28,8 @@ class ASGIMiddleware:
     response and background tasks included. See `continue_trace`.
 
     When the server stops, all is flushed after the application's own shutdown: servers may end their workers by the
-    signal that stopped them, and then no other code runs.
+    signal that stopped them, and then no other code runs. For an application that knows no lifespan, such as Django's,
+    the middleware takes part in that protocol itself.
 
     Args:
         app: The application.
@@ -53,9 +54,30 @@ class ASGIMiddleware:
             await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = False
+
+        async def receive_noted() -> Message:
+            nonlocal asked
+            asked = True
+            return await receive()
+
         async def send_after_flush(message: Message) -> None:
             if message["type"] in _OVER:
                 await flush_off_loop(self.flush_timeout)
             await send(message)
 
-        await self.app(scope, receive, send_after_flush)
+        try:
+            await self.app(scope, receive_noted, send_after_flush)
+        except Exception:
+            # One that knows no lifespan raises before it asks what happens: Django, for one.
+            if asked:
+                raise
+        if not asked:
+            await _answer(receive, send_after_flush)
+
+
+async def _answer(receive: Receive, send: Send) -> None:
+    """Takes part in the lifespan protocol for an application that does not: else no server says when it stops."""
+    for kind in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{kind}.complete"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, cast
@@ -10,6 +11,7 @@ from typing import Any, Final, cast
 from looopy_otel.core.errors import MissingExtraError
 from looopy_otel.core.flushing import flush, shut_down
 from looopy_otel.core.guard import guard
+from looopy_otel.core.identity import current_identity
 from looopy_otel.core.semconv import CELERY_HEADER
 from looopy_otel.instrument.patching import is_instrumented, undo_later
 from looopy_otel.instrument.propagation import is_own
@@ -19,6 +21,9 @@ from looopy_otel.record.surroundings import Surroundings, surrounded
 _NAME: Final = "celery"
 _OWN: Final = "own"
 """Beside the trace's headers, in a message's: whether the sender's span is ours, and goes where ours go."""
+
+_PROJECT: Final = "project"
+"""Beside them: the Langfuse project that the sender's session has chosen."""
 
 _OTHERS: Final = ("traceparent", "tracestate")
 
@@ -41,7 +46,8 @@ def instrument_celery(*, identity: bool = True, flush_timeout: float = 5.0) -> N
     ``uninstrument("celery")`` undoes it. A second call does nothing.
 
     Args:
-        identity: False to leave the session and the user out of the messages.
+        identity: False to leave the session and the user out of the messages. The name of a `session(project=)` goes
+            along in any case: without it a task's spans would go to the default project.
         flush_timeout: Seconds that the flush of a process that ends may take.
 
     Raises:
@@ -93,7 +99,9 @@ class _Tasks:
         """A message is about to be sent; where a task is tried again, it keeps the trace that it has."""
         with guard("celery.sent"):
             if isinstance(headers, MutableMapping) and CELERY_HEADER not in headers:
-                carried = trace_headers(identity=self._identity)
+                carried: dict[str, Any] = {**trace_headers(identity=self._identity)}
+                if (project := current_identity().project) is not None:
+                    carried[_PROJECT] = project
                 if carried:
                     headers[CELERY_HEADER] = {**carried, _OWN: is_own(Surroundings.here())}
 
@@ -102,7 +110,10 @@ class _Tasks:
         with guard("celery.begun"):
             carried = _carried(getattr(task, "request", None))
             if carried:
-                block = surrounded(asked_for(carried, identity=True, own=carried.get(_OWN) is True))
+                place = asked_for(carried, identity=True, own=carried.get(_OWN) is True)
+                if isinstance(project := carried.get(_PROJECT), str):
+                    place = replace(place, identity=replace(place.identity, project=project))
+                block = surrounded(place)
                 block.__enter__()
                 self._running[task_id] = block
 

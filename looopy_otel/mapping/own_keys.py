@@ -97,7 +97,6 @@ OWN_KEYS: frozenset[str] = frozenset(
         names.LLM_OUTCOME,
         names.LLM_REQUEST_ID,
         names.LLM_USAGE_SOURCE,
-        names.LOCAL_ROOT,
         names.OUTPUT,
         names.OUTPUT_BYTES,
         names.OUTPUT_ROLES,

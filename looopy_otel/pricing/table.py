@@ -59,6 +59,13 @@ class TablePrice:
     apart: frozenset[str] = frozenset()
 
 
+def load_table() -> None:
+    """Loads the table, which the first look-up does else."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    get_snapshot()
+
+
 def table_version() -> str:
     """Name and version of the table, such as ``genai-prices 0.2.3``; with its day where a newer one was put in place.
 

@@ -8,15 +8,16 @@ innermost one (https://github.com/open-telemetry/opentelemetry-python/issues/260
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from opentelemetry.context import Context, attach, get_current, get_value, set_value
-from opentelemetry.trace import INVALID_SPAN, Span, format_span_id, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
 
 from looopy_otel.core.hooks import Recorder, innermost, is_suppressed, set_innermost, set_suppressed
-from looopy_otel.core.identity import Identity, current_identity, set_identity
+from looopy_otel.core.identity import NOBODY, Identity, current_identity, set_identity
+from looopy_otel.core.known_spans import KnownSpan, KnownSpans
 from looopy_otel.core.operation import AgentRun, Operation
-from looopy_otel.core.semconv import LOCAL_ROOT, PROJECT
 from looopy_otel.record.langfuse_sdk import project_of
 from looopy_otel.record.nesting import suppressing
 
@@ -202,11 +203,15 @@ class Ownership:
         resource: The resource object of our provider; every recording span of it refers to this very object.
         langfuse_projects: Public keys of the Langfuse projects that we export to, by the name that `session(project=)`
             says; under None those that take what names no project.
+
+    Attributes:
+        known: What is known of the spans under way.
     """
 
-    __slots__ = ("_keys", "_neighbours", "_resource", "_sees")
+    __slots__ = ("_keys", "_neighbours", "_resource", "_sees", "known")
 
     def __init__(self, resource: object, langfuse_projects: Mapping[str | None, Collection[str]] | None = None) -> None:
+        self.known = KnownSpans()
         self._resource = resource
         self._keys = {name: frozenset(keys) for name, keys in (langfuse_projects or {}).items()}
         self._sees: Callable[[Span], bool] | None = None
@@ -229,20 +234,34 @@ class Ownership:
     def langfuse_keys(self, project: str | None) -> Collection[str]:
         """Public keys of the Langfuse projects that spans go to which name this project."""
         keys, neighbours = self._keys.get(project, frozenset()), self._neighbours()
-        return keys.union(neighbours) if neighbours else keys
+        return keys.union(key for key in neighbours if self.may_reach(project, key)) if neighbours else keys
+
+    def may_reach(self, project: str | None, key: str) -> bool:
+        """True where a span that names this project, or none, may go to the Langfuse project of this public key.
+
+        Where no session can choose, everything may go everywhere. Else what names a project may go to that alone, and
+        what names none to none that has a name.
+        """
+        if not self._keys.keys() - {None} or key in self._keys.get(project, ()):
+            return True
+        return project is None and not any(key in keys for keys in self._keys.values())
 
     def has_own_parent(self, context: Context | None = None) -> bool:
         """True when the span that is current in `context` (default: here) is ours.
 
         That is a span that our provider made in this process, before it was forked, or, where `propagated()` says so,
-        in the process that this one works for.
+        in the process that this one works for. One that the scope filter leaves out counts as what it stands under.
         """
         span = get_current_span(context)
         if span is INVALID_SPAN:
             return False
-        if getattr(span, "resource", None) is self._resource or (self._sees is not None and self._sees(span)):
+        if self._sees is not None and self._sees(span):
             return True
-        return get_value(_OWN_PARENT, context) == span.get_span_context().span_id
+        span_id = span.get_span_context().span_id
+        if getattr(span, "resource", None) is self._resource or get_value(_OWN_PARENT, context) == span_id:
+            known = self.known.get(span_id)
+            return known is None or known.nearest is not None
+        return False
 
     def is_root(self, context: Context | None = None) -> bool:
         """True when a span that starts in `context` (default: here) is to be a root for Langfuse.
@@ -259,21 +278,63 @@ class Ownership:
 
         That is as `is_root` says, and also where its parent is ours but goes to another project.
         """
+        here = get_current_span(context)
         if not self.has_own_parent(context):
-            return not self._is_beside(get_current_span(context), project)
-        above: Any = getattr(get_current_span(context), "attributes", None)
-        return above is not None and len(self._keys) > 1 and above.get(PROJECT) != project
+            return not self._is_beside(here, project)
+        if len(self._keys) < 2:
+            return False
+        if (key := project_of(here)) is not None:
+            return key not in self._keys.get(project, ())
+        above = self._known_above(here)
+        return above is not None and above.identity.project != project
 
-    def local_root(self, span: Span, context: Context | None = None) -> str:
-        """The span id (hexadecimal) of the topmost span of ours in this process above one that starts in `context`.
+    def know(self, span: Span, context: Context | None, *, belongs: bool) -> KnownSpan:
+        """Remembers a span that starts in `context`, until it is gone.
 
         Args:
-            span: The one that starts; its own id, where none of ours is above it.
+            span: Of anyone.
             context: Where it starts.
+            belongs: True where it goes to our destinations, as far as its start tells.
         """
-        above: Any = getattr(get_current_span(context), "attributes", None) or {}
-        root = above.get(LOCAL_ROOT) if self.has_own_parent(context) else None
-        return root if isinstance(root, str) else format_span_id(span.get_span_context().span_id)
+        span_id, parent = span.get_span_context().span_id, get_current_span(context)
+        above, identity = self._known_above(parent), self.inherited(current_identity(), context)
+        nearest: int | None = None
+        if self.has_own_parent(context):
+            nearest = parent.get_span_context().span_id if above is None else above.nearest
+        root = None if nearest is None or above is None else above.local_root
+        known = KnownSpan(
+            identity=identity,
+            root=self.starts_tree(identity.project, context),
+            local_root=span_id if root is None and belongs else root,
+            nearest=span_id if belongs else nearest,
+            parent=None if nearest == parent.get_span_context().span_id else nearest,
+        )
+        self.known.add(span, span_id, known)
+        return known
+
+    def inherited(self, identity: Identity, context: Context | None = None) -> Identity:
+        """An identity that names no project, with that of the span of this process that is current in `context`.
+
+        That is where OpenTelemetry alone has carried the context: to another thread, for example.
+        """
+        above = None if identity.project is not None else self._known_above(get_current_span(context))
+        if above is None or above.identity is identity:
+            return identity
+        if identity == NOBODY:
+            return above.identity
+        if above.identity.project is None:
+            return identity
+        return replace(
+            identity,
+            project=above.identity.project,
+            session_id=identity.session_id or above.identity.session_id,
+            user_id=identity.user_id or above.identity.user_id,
+        )
+
+    def _known_above(self, parent: Span) -> KnownSpan | None:
+        """What is known of a parent, unless a request has named it, whoever that came from."""
+        context = parent.get_span_context()
+        return None if context.is_remote else self.known.get(context.span_id)
 
     def shares_langfuse(self, span: Span, project: str | None = None) -> bool:
         """True when the Langfuse SDK made this span, for a project that we export to from here.

@@ -64,9 +64,11 @@ class Measurements:
         """Adds one finished operation, redacted and priced.
 
         Args:
-            draft: The operation; one of a kind that is not measured changes nothing.
+            draft: The operation; one of a kind that is not measured, or that a budget refused, changes nothing.
             span_context: Of its span; the measurements of a sampled one can become exemplars.
         """
+        if _is_refused(draft):
+            return
         context = _NO_CONTEXT
         if span_context is not None:
             context = set_span_in_context(NonRecordingSpan(span_context), context)
@@ -259,3 +261,9 @@ def _duration(draft: Draft) -> float:
 
 def _destination(name: str) -> dict[str, str]:
     return {names.LABEL_DESTINATION: name}
+
+
+def _is_refused(draft: Draft) -> bool:
+    """True for a call or a tool that a budget stopped: it was not made, and no provider and no tool has failed."""
+    refused = isinstance(draft, LLMDraft | ToolDraft) and error_type(draft) == names.ERROR_TYPE_BUDGET
+    return refused and not (isinstance(draft, LLMDraft) and (draft.answered or draft.usage is not None))

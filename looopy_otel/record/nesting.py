@@ -8,14 +8,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context, get_value, set_value
+from opentelemetry.trace import get_current_span
 
 from looopy_otel.core.answer import answer_in
 from looopy_otel.core.guard import guard
-from looopy_otel.core.hooks import Handle
+from looopy_otel.core.hooks import Handle, innermost
 from looopy_otel.core.middleware import in_middleware_of
-from looopy_otel.core.operation import AgentRun, Iteration, LLMCall, Operation, ToolRun
+from looopy_otel.core.operation import AgentRun, Attempt, Iteration, LLMCall, Operation, ToolRun
+from looopy_otel.core.other_calls import is_call_of_others
 from looopy_otel.record.inner_calls import InnerCalls
-from looopy_otel.record.told import NOTHING_TOLD
+from looopy_otel.record.told import NOTHING_TOLD, with_answer
 
 if TYPE_CHECKING:
     from looopy_otel.record.recorder import SpanRecorder
@@ -59,10 +61,27 @@ def unsuppressed(context: Context) -> Context:
 
 def suppressed_by_others(operation: Operation, context: Context) -> bool:
     """True where another instrumentation has said that it records this, or that nothing is to be recorded."""
-    if get_value(SUPPRESS_ALL, context):
+    if get_value(SUPPRESS_ALL, context) and not _is_for_http_alone(operation, context):
         return True
     value = get_value(SUPPRESS_LLM, context)
     return isinstance(operation, LLMCall) and bool(value) and value is not _OURS
+
+
+def _is_for_http_alone(operation: Operation, context: Context) -> bool:
+    """True for an LLM call of ours, and its tries, where another instrumentation has suppressed what is below its span.
+
+    Logfire does so around the very request, so that no HTTP client records it again; metrics, costs and budgets of ours
+    see the call none the less.
+    """
+    if isinstance(operation, LLMCall):
+        return is_call_of_others(get_current_span(context))
+    return isinstance(operation, Attempt) and enclosing_call(innermost()) is not None
+
+
+def is_inside_call() -> bool:
+    """True where an LLM call of ours is under way that knows all about itself: a second account adds nothing."""
+    call = enclosing_call(innermost())
+    return call is not None and isinstance(call.operation, LLMCall) and call.operation.inner != "replace"
 
 
 def enclosing_call(recorder: object) -> SpanRecorder | None:
@@ -202,7 +221,7 @@ class InnerCall:
         self._unended.clear()
         self.suspend()
         with guard("record.told"):
-            result = self._inside.complete(self._answer if result is None else result)
+            result = self._inside.complete(with_answer(result, self._answer))
             self._around.leave(self.operation, self._told.of(result))
 
 

@@ -58,7 +58,7 @@ from looopy_otel.record.nesting import (
 )
 from looopy_otel.record.own_calls import OwnCalls
 from looopy_otel.record.tally import Tally
-from looopy_otel.record.told import NOTHING_TOLD
+from looopy_otel.record.told import NOTHING_TOLD, with_answer
 
 HandOver = Callable[[SpanContext, Draft], None]
 Finish = Callable[[Span, Draft], None]
@@ -127,7 +127,10 @@ class SpanRecorder:
         self.parent = above(parent)
         self._capture_content = recording.capture != "metadata"
         context = context_of(parent.span) if explicit and isinstance(parent, SpanRecorder) else get_current()
-        self._root = recording.ownership.starts_tree(operation.identity.project, context)
+        identity = recording.ownership.inherited(operation.identity, context)
+        if identity is not operation.identity:
+            self.operation = operation = replace(operation, identity=identity)
+        self._root = recording.ownership.starts_tree(identity.project, context)
         self._output: Content | None = None
         self._error: BaseException | None = None
         self._pid = os.getpid()
@@ -168,6 +171,8 @@ class SpanRecorder:
             start_time=self._start_time,
         )
         span_context = span.get_span_context()
+        if (known := recording.ownership.known.get(span_context.span_id)) is not None:
+            known.identity, known.root = operation.identity, self._root
         self.trace_id: str | None = format(span_context.trace_id, "032x")
         self.span_id: str | None = format(span_context.span_id, "016x")
         return span
@@ -316,7 +321,7 @@ class SpanRecorder:
         if isinstance(self.operation, LLMCall):
             with guard("record.told"):
                 result = self._own_calls.without(
-                    self._told.of(self._inside.complete(self._answer if result is None else result))
+                    self._told.of(self._inside.complete(with_answer(result, self._answer)))
                 )
                 if (around := surrounding_call(self.parent)) is not None:
                     around._own_calls.add(result)

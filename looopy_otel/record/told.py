@@ -58,6 +58,23 @@ class Told:
 NOTHING_TOLD = Told()
 
 
+def with_answer(result: object, answer: object) -> object:
+    """What a call came to, with the facts of the model's answer that `record(output=…)` gave during it.
+
+    A function often returns the text of an answer only: that is the output then, and the answer says the rest.
+
+    Args:
+        result: The call's own result.
+        answer: The answer, or None.
+    """
+    if result is None or not (isinstance(result, LLMResponse) and isinstance(answer, LLMResponse)):
+        return answer if result is None else result
+    if result.usage is not None or result.model:
+        return result
+    said = result.message.content or result.message.tool_calls
+    return replace(answer, message=result.message if said else answer.message, outcome=result.outcome)
+
+
 def _amount(cost: object) -> Decimal | None:
     with guard("record.cost"):
         try:

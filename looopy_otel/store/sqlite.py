@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from looopy_otel.core.errors import StoreError, StoreLockedError
-from looopy_otel.core.files import create_private_file, make_private_directory
+from looopy_otel.core.files import create_private_file, make_private, make_private_directory
 from looopy_otel.core.fork import close_around_fork
 from looopy_otel.store.connection import (
     BUSY_SECONDS,
@@ -218,7 +218,8 @@ class Store:
             # SQLite gives its own files beside it the same mode.
             os.close(create_private_file(self._path))
         except FileExistsError:
-            return
+            for suffix in ("", "-wal", "-shm"):
+                make_private(self._path.with_name(self._path.name + suffix))
 
     def _prepare(self, connection: sqlite3.Connection, deadline: float) -> None:
         version = schema_version(connection)

@@ -457,3 +457,120 @@ def test_the_projects_of_tenants_are_tried_one_by_one(doctor: Doctor, tmp_path: 
     cause = "the keys are unknown to this Langfuse, or deleted: look at LOOOPY_OTEL_LANGFUSE_PROJECTS"
     assert f"Likely cause: langfuse:tenant-b: {cause}" in done.out
     assert done.out.count("spans are accepted, trace") == 1
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:abc", "http://[::1", f"http://alice:{KEY}/word@127.0.0.1:3128"])
+def test_a_proxy_that_is_none(doctor: Doctor, proxy: str, as_json: tuple[str, ...]) -> None:
+    done = doctor.otlp("http://collector.example:4318/v1/traces", *as_json, HTTP_PROXY=proxy)
+    assert (done.code, done.err) == (1, "")
+    assert "HTTP_PROXY names no proxy" in done.out
+
+
+def test_a_proxy_that_is_down(doctor: Doctor) -> None:
+    done = doctor.otlp("http://collector.example:4318/v1/traces", HTTP_PROXY="http://127.0.0.1:9")
+    assert "the proxy 127.0.0.1:9 cannot be reached: start it, or look at HTTP_PROXY and NO_PROXY" in done.out
+
+
+def test_a_redirect_to_what_is_no_url(doctor: Doctor) -> None:
+    with Backend(lambda _: Reply(302, {"location": "http://[bad"}, b"")) as backend:
+        done = doctor.otlp(f"{backend.url}/v1/traces")
+    assert (done.code, done.err) == (1, "")
+    assert "it redirects, to what is no URL" in done.out
+
+
+def test_a_check_that_fails_itself_is_told_of_without_what_it_says(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError(KEY)
+
+    monkeypatch.setattr("looopy_otel.cli.checks.exchange._exchanged", broken)
+    with Backend(collector) as backend:
+        done = doctor.otlp(f"{backend.url}/v1/traces", "--json")
+    assert (done.code, done.err) == (1, "")
+    assert "this check itself has failed (ZeroDivisionError in " in json.loads(done.out)["causes"][0]
+
+
+def test_a_spool_that_programs_refuse(doctor: Doctor, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with Backend(collector) as backend:
+        done = doctor.otlp(f"{backend.url}/v1/traces", LOOOPY_OTEL_SPOOL_DIR=str(tmp_path / "link"))
+    assert done.code == 1
+    assert f"spans wait in memory only, and are lost with the process: {tmp_path / 'link'} is a symbolic" in done.out
+    assert "Not used: new spans wait in memory only" in command("spool", "status").out
+    assert "symbolic link" in json.loads(command("spool", "status", "--json").out)["problem"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "cause"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "parentbased_always_off"}, "OTEL_TRACES_SAMPLER=parentbased_always_off keeps every"),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"}, "OTEL_TRACES_SAMPLER_ARG=0 keeps"),
+        ({"LOOOPY_OTEL_INSTRUMENTATION_SCOPES": "!looopy_otel"}, "LOOOPY_OTEL_INSTRUMENTATION_SCOPES leaves out"),
+    ],
+)
+def test_nothing_would_be_traced(doctor: Doctor, database: Path, variables: Mapping[str, str], cause: str) -> None:
+    done = doctor(**variables)
+    assert done.code == 1
+    assert f"Likely cause: tracing: {cause}" in done.out
+
+
+def test_a_header_outside_of_ascii_is_sent_as_programs_send_it(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=K\xe9")
+    with Backend(collector) as backend:
+        done = doctor(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{backend.url}/v1/traces")
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "cause"),
+    [
+        ("SSL_CERT_FILE", None, "SSL_CERT_FILE names a file that cannot be read"),
+        ("SSL_CERT_FILE", "no certificate", "SSL_CERT_FILE names a file without certificates in PEM form"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "no certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE names a file without"),
+    ],
+)
+def test_a_bundle_that_is_none(doctor: Doctor, tmp_path: Path, variable: str, text: str | None, cause: str) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if text is not None:
+        bundle.write_text(text)
+    with Backend(collector) as backend:
+        done = doctor.otlp(f"{backend.url}/v1/traces", **{variable: str(bundle)})
+    assert done.code == 1
+    assert f"Likely cause: otlp: {cause}" in done.out
+
+
+def test_a_slash_too_many(doctor: Doctor) -> None:
+    with Backend(lambda request: Reply(404) if request.path.endswith("/") else collector(request)) as backend:
+        done = doctor.otlp(f"{backend.url}/v1/traces/")
+        assert f"{backend.url}/v1/traces does: set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT to that" in done.out
+    assert done.code == 1
+
+
+def test_a_file_of_keys_that_others_may_read(doctor: Doctor, tmp_path: Path) -> None:
+    projects = tmp_path / "projects.json"
+    with Backend(Langfuse()) as backend:
+        keys = {"public_key": PUBLIC_KEY, "secret_key": SECRET_KEY, "base_url": backend.url}
+        projects.write_text(json.dumps({"tenant-a": keys}))
+        projects.chmod(0o644)
+        done = doctor(LOOOPY_OTEL_LANGFUSE_PROJECTS=str(projects))
+        assert f"others may read it: chmod 600 {projects}" in done.out
+        projects.chmod(0o600)
+        assert "chmod 600" not in doctor(LOOOPY_OTEL_LANGFUSE_PROJECTS=str(projects)).out
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:99999"}, "its port must be a number from 1 to 65535"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:0"}, "its port must be a number from 1 to 65535"),
+        (
+            {"LOOOPY_OTEL_MEMORY_LIMIT": "64MB"},
+            "must be a whole number of bytes from 1048576 to 1099511627776, such as 67108864",
+        ),
+    ],
+)
+def test_settings_that_are_wrong(doctor: Doctor, variables: Mapping[str, str], problem: str) -> None:
+    assert problem in doctor(**variables).err

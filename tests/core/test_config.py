@@ -195,6 +195,22 @@ def test_exporters_in_every_form() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        ({"otlp_endpoint": "http://c:4318"}, {}),
+        ({"otlp_endpoint": "http://c:4318"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}),
+        ({"tracer_provider": "global"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c"}),
+        ({}, {}),
+    ],
+)
+def test_a_protocol_that_others_speak_is_no_problem(options: dict[str, Any], environ: dict[str, str]) -> None:
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **environ}
+    (otlp,) = resolve(Options(exporters="otlp", metrics="none", **options), environ).destinations
+    assert isinstance(otlp, HTTPDestination)
+    assert otlp.endpoint.endswith("/v1/traces")
+
+
 def test_dialects_are_chosen_by_destination() -> None:
     (otlp,) = resolve(Options(exporters="otlp", dialects={"otlp": "seed"}), {}).destinations
     assert isinstance(otlp, HTTPDestination)
@@ -214,9 +230,14 @@ def test_dialects_are_chosen_by_destination() -> None:
         ({"exporters": "otlp", "dialects": {"otlp": "sed"}}, {}, ["dialects['otlp']='sed'", "seed"]),
         ({"exporters": "otlp", "dialects": {"langfuse": "seed"}}, {}, ["langfuse is not among the exporters (otlp)"]),
         ({"exporters": "otlp", "otlp_endpoint": "collector:4318"}, {}, ["OTLP endpoint", "http://"]),
-        ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ["grpc", "looopy-otel[grpc]"]),
-        ({"exporters": "otlp", "otlp_endpoint": "http://c:abc"}, {}, ["'http://c:abc", "URL"]),
-        ({"exporters": "otlp", "otlp_endpoint": "http://c:99999"}, {}, ["http://c:99999", "URL"]),
+        (
+            {"exporters": "otlp"},
+            {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"},
+            ["grpc", "looopy-otel[grpc]"],
+        ),
+        ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "http"}, ["'http'", "http/protobuf"]),
+        ({"exporters": "otlp", "otlp_endpoint": "http://c:abc"}, {}, ["'http://c:abc", "port must be a number"]),
+        ({"exporters": "otlp", "otlp_endpoint": "http://c:99999"}, {}, ["http://c:99999", "port must be a number"]),
         ({"exporters": "otlp", "otlp_endpoint": "http://[::1"}, {}, ["http://[::1", "URL"]),
         ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"}, ["/nowhere.pem", "no such file"]),
         ({"exporters": "otlp"}, {"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}, ["'deflate'", "gzip or none"]),

@@ -11,6 +11,7 @@ import pytest
 from looopy_otel.core.config import resolve
 from looopy_otel.core.errors import ConfigurationError
 from looopy_otel.core.settings import HTTPDestination, Options
+from looopy_otel.telemetry import configure
 
 A = {"public_key": "pk-a", "secret_key": "sk-a"}
 B = {"public_key": "pk-b", "secret_key": "sk-b"}
@@ -118,3 +119,23 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str | None, said: s
     assert f"LOOOPY_OTEL_LANGFUSE_PROJECTS ({file})" in message
     assert said in message
     assert "sk-lf" not in message
+
+
+def test_a_file_of_keys_that_others_may_read_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "projects.json"
+    path.write_text('{"a": {"public_key": "pk-lf-a", "secret_key": "sk-lf-a"}}')
+    path.chmod(0o640)
+    environ = {"LOOOPY_OTEL_LANGFUSE_PROJECTS": str(path)}
+    (warning,) = resolve(environ=environ).warnings
+    assert warning.endswith(f"others may read it: chmod 600 {path}")
+    path.chmod(0o600)
+    assert resolve(environ=environ).warnings == ()
+
+
+def test_configure_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "projects.json"
+    path.write_text('{"a": {"public_key": "pk-lf-a", "secret_key": "sk-lf-a"}}')
+    path.chmod(0o644)
+    monkeypatch.setenv("LOOOPY_OTEL_LANGFUSE_PROJECTS", str(path))
+    with configure(metrics="none"):
+        assert f"chmod 600 {path}" in caplog.text

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from looopy_otel.core.semconv import CONTENT_SHED, GEN_AI_INPUT_MESSAGES, SESSION_ID
 from looopy_otel.export.backoff import Backoff
 from looopy_otel.export.batch import Batch
-from looopy_otel.export.bisection import MOST_DIVISIONS, REFUSED_IN_A_ROW, Bisection
+from looopy_otel.export.bisection import REFUSED_IN_A_ROW, Bisection
 from looopy_otel.export.destination import Outgoing
 from looopy_otel.export.otlp import OTLPExporter
 from looopy_otel.export.spool import flush_spool
@@ -104,6 +104,18 @@ def test_several_bad_spans_side_by_side_at_the_beginning_cost_no_good_one(build:
         assert exporter.stats().dropped == {"http-400": 4}
 
 
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_bad_spans_all_over_cost_no_good_one_and_not_much_more_than_two_requests_each(build: Build, every: int) -> None:
+    bad = NAMES[::every]
+    with PickySink(400, named(*bad)) as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing(*NAMES))
+        assert exporter.flush(soon())
+        assert sink.span_names == [name for name in NAMES if name not in bad]
+        assert exporter.stats().dropped == {"http-400": len(bad)}
+        assert len(sink.requests) < 2 * len(NAMES)
+
+
 def test_an_endpoint_that_refuses_everything_is_not_asked_for_every_span(build: Build) -> None:
     with OTLPSink() as sink:
         sink.answer(then=Answer(400))
@@ -112,7 +124,7 @@ def test_an_endpoint_that_refuses_everything_is_not_asked_for_every_span(build: 
             exporter.accept(outgoing(*NAMES))
         assert exporter.flush(soon())
         assert exporter.stats().dropped == {"http-400": 2000}
-        assert len(sink.requests) < 40
+        assert len(sink.requests) < 70
         sink.answer()
         exporter.accept(outgoing("good"))
         assert exporter.flush(soon())
@@ -156,7 +168,7 @@ def test_a_span_that_is_too_large_without_content_is_set_aside(tmp_path: Path, b
         assert exporter.flush(soon())
         assert sink.span_names == ["one"]
         stats = exporter.stats()
-        assert (stats.dropped, stats.content_shed) == ({"http-413": 1}, {"http-413": 1})
+        assert (stats.dropped, stats.content_shed) == ({"http-413": 1}, {})
     assert len(rejected_files(tmp_path)) == 1
 
 
@@ -180,12 +192,14 @@ def single(sequence: int) -> Batch:
     return Batch(sequence, 1, 10)
 
 
-def test_a_batch_is_divided_so_often_and_no_more() -> None:
+def test_a_batch_of_which_something_was_accepted_is_searched_to_its_end() -> None:
     bisection = Bisection()
-    large = replace(single(1), spans=512)
-    assert [bisection.allows(large) for _ in range(MOST_DIVISIONS + 1)] == [True] * MOST_DIVISIONS + [False]
-    assert bisection.allows(replace(single(2), spans=2))
-    assert not bisection.allows(single(3))
+    bisection.accepted(single(1))
+    for _ in range(REFUSED_IN_A_ROW):
+        bisection.refused(single(1))
+    assert bisection.allows(replace(single(1), spans=512))
+    assert not bisection.allows(replace(single(2), spans=512))
+    assert not bisection.allows(single(1))
 
 
 def test_single_spans_that_are_refused_end_the_search_until_something_is_accepted() -> None:
@@ -195,5 +209,5 @@ def test_single_spans_that_are_refused_end_the_search_until_something_is_accepte
         assert bisection.allows(two)
         bisection.refused(single(number))
     assert not bisection.allows(two)
-    bisection.accepted()
+    bisection.accepted(single(99))
     assert bisection.allows(two)

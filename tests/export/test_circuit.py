@@ -46,6 +46,7 @@ def test_a_circuit_opens_after_failures_in_a_row_and_closes_at_an_answer() -> No
     circuit.failed()
     assert circuit.since == opened
     assert circuit.failed(wait=7.5) == 7.5
+    assert circuit.failed(wait=0.0) > 0
     circuit.answered()
     assert (circuit.state, circuit.is_open) == ("ok", False)
     assert circuit.failed() <= QUICK.first

@@ -133,7 +133,7 @@ def test_what_waits_is_bounded_in_bytes_and_the_oldest_goes_first(path: Path) ->
     with locked(path):
         for number in range(4):
             exporter.accept(outgoing(str(number) * 20_000))
-        # A name is no content: nothing but the whole span makes room.
+        # Names are cut, which is not enough here.
         assert (exporter.stats().queued, dict(exporter.stats().dropped)) == (2, {"memory-full": 2})
         assert 0 < memory.used <= 50_000
     exporter.close(soon())
@@ -142,7 +142,7 @@ def test_what_waits_is_bounded_in_bytes_and_the_oldest_goes_first(path: Path) ->
 
 
 def test_where_memory_is_short_content_goes_before_spans(path: Path) -> None:
-    memory = MemoryBudget(70_000)
+    memory = MemoryBudget(8 * 70_000)
     exporter = LocalExporter(LocalDestination(path), memory)
     with locked(path):
         for number in range(6):

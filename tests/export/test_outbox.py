@@ -135,6 +135,23 @@ def test_what_is_left_at_the_end_waits_for_the_next_outbox(tmp_path: Path, losse
     assert losses == {}
 
 
+def test_what_several_left_stays_in_order_though_some_of_it_was_delivered_by_others(
+    tmp_path: Path, losses: Losses
+) -> None:
+    bodies = [encoded(str(number)) for number in range(4)]
+    first_one, second, third = (Outbox(tmp_path, losses.count) for _ in range(3))
+    for body in bodies[:3]:
+        first_one.append(body, 1)
+    first_one.close()
+    second.append(bodies[3], 1)
+    second.adopt()
+    second.acknowledge(first(second))
+    second.close()
+    third.adopt()
+    assert drain(third) == bodies[1:]
+    third.close()
+
+
 def test_a_batch_that_comes_after_the_end_waits_too(tmp_path: Path, losses: Losses) -> None:
     closed = Outbox(tmp_path, losses.count)
     closed.close()

@@ -63,7 +63,7 @@ def queue(taker: Taker, memory: MemoryBudget, *, paces: bool = True, delay: floa
         weigh=lambda item: item.size,
         lighten=lambda item: replace(item, size=LIGHT),
         memory=memory,
-        too_much=lambda size: memory.overflow,
+        too_much=lambda waiting, taken_next: memory.overflow,
         delay=delay,
         paces=paces,
     )

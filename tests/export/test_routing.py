@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from opentelemetry.context import attach, get_current
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import looopy_otel as lo
@@ -21,7 +23,7 @@ from looopy_otel.export.route import Router
 from looopy_otel.store.sqlite import Store
 from tests.support.otlp_sink import Answer, OTLPSink
 
-INSIDE = {"looopy.project", "looopy.local_root"}
+INSIDE = {"looopy.project"}
 
 
 def keys(name: str, sink: OTLPSink) -> dict[str, str]:
@@ -230,6 +232,98 @@ def test_one_project_that_refuses_its_keys_loses_its_own_spans_only(tenants: Ten
     assert found["langfuse:tenant-b"].last_error is None
     assert found["langfuse:tenant-a"].exported == 0
     assert "403" in (found["langfuse:tenant-a"].last_error or "")
+
+
+@pytest.mark.parametrize("further", [1, 150])
+def test_a_call_that_shows_late_what_it_is_goes_to_its_project(tenants: Tenants, further: int) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    tracer = provider.get_tracer("library")
+    with tenants.configure(exporters=["langfuse"], tracer_provider=provider) as telemetry:
+        for project in ("tenant-a", "tenant-c"):
+            with lo.session("s", user_id="u", project=project), tracer.start_as_current_span(f"of {project}") as span:
+                for number in range(further):
+                    span.set_attribute(f"gen_ai.prompt.{number}.content", "a secret")
+        telemetry.flush()
+        assert telemetry.stats().dropped == {"unknown-project": 1}
+    assert tenants.arrived() == {"a": ["of tenant-a"], "b": [], "default": [], "collector": []}
+    attributes = tenants.a.spans[0].attributes
+    assert (attributes["session.id"], attributes["user.id"]) == ("s", "u")
+
+
+def test_what_opentelemetry_alone_carries_to_a_thread_keeps_the_project(tenants: Tenants) -> None:
+    with tenants.configure(exporters=["langfuse"]) as telemetry:
+        with lo.session("s", user_id="u", project="tenant-a"), lo.agent_span("run"):
+            here = get_current()
+
+            def work() -> None:
+                attach(here)
+                with lo.llm_span(model="m"), telemetry.tracer("mine").start_as_current_span("by hand"):
+                    pass
+                with lo.session("other"), lo.span("in a session of its own"):
+                    pass
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert tenants.arrived()["a"] == ["agent.execute", "by hand", "in a session of its own", "llm.call"]
+    sessions = {span.name: span.attributes["session.id"] for span in tenants.a.spans}
+    assert sessions == {"agent.execute": "s", "llm.call": "s", "by hand": "s", "in a session of its own": "other"}
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_project_is_an_unknown_one(tenants: Tenants, blank: str) -> None:
+    with tenants.configure(exporters=["langfuse"]) as telemetry:
+        with lo.session(project=blank), lo.agent_span("a"):
+            pass
+        with lo.session(project="tenant-a"), lo.session(project=blank), lo.span("b"):
+            pass
+        telemetry.flush()
+        assert telemetry.stats().dropped == {"unknown-project": 2}
+    assert tenants.arrived() == {"a": [], "b": [], "default": [], "collector": []}
+
+
+def test_what_stands_below_a_left_out_span_keeps_its_place_in_the_tree(tenants: Tenants) -> None:
+    options: dict[str, Any] = {"exporters": ["langfuse"], "instrumentation_scopes": ["!noisy"]}
+    with tenants.configure(**options) as telemetry:
+        noisy = telemetry.tracer("noisy")
+        with (
+            lo.session(project="tenant-a"),
+            lo.agent_span("run"),
+            noisy.start_as_current_span("noise"),
+            lo.span("below"),
+        ):
+            pass
+        with noisy.start_as_current_span("noise"), lo.span("top"):
+            pass
+    run, below = sorted(tenants.a.spans, key=lambda span: span.name)
+    assert (below.parent_id, LANGFUSE_AS_ROOT in below.attributes) == (run.span_id, False)
+    assert [LANGFUSE_AS_ROOT in span.attributes for span in tenants.default.spans] == [True]
+
+
+@pytest.mark.parametrize("owner", ["default", "a"])
+def test_the_langfuse_sdk_beside_sends_no_span_of_another_project(tenants: Tenants, owner: str) -> None:
+    langfuse = pytest.importorskip("langfuse")
+    provider = TracerProvider(shutdown_on_exit=False)
+    sdk = langfuse.Langfuse(**keys(owner, getattr(tenants, owner)), tracer_provider=provider)
+    library = provider.get_tracer("library")
+    with tenants.configure(exporters=["langfuse"], tracer_provider=provider) as telemetry:
+        for project in ("tenant-a", "tenant-b", "tenant-c", None):
+            with lo.session(project=project), lo.span(f"ours {project}"):
+                with sdk.start_as_current_observation(name="theirs"):
+                    pass
+                with library.start_as_current_span(f"late {project}") as span:
+                    span.set_attribute("gen_ai.request.model", "m")
+        telemetry.flush()
+        sdk.flush()
+        assert telemetry.stats().dropped == {"unknown-project": 2}
+    sdk.shutdown()
+    expected = {"a": "tenant-a", "b": "tenant-b", "default": "None"}
+    assert {
+        name: [span for span in names if span != "theirs"]
+        for name, names in tenants.arrived().items()
+        if name in expected
+    } == {name: [f"late {project}", f"ours {project}"] for name, project in expected.items()}
+    assert tenants.arrived()[owner].count("theirs") == 4
 
 
 def test_a_router_without_a_langfuse_refuses_nothing() -> None:

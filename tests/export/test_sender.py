@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,9 +13,13 @@ from typing import Any, Protocol
 import pytest
 
 import looopy_otel as lo
+from looopy_otel.export import post as post_module
 from looopy_otel.export import sender as sender_module
 from looopy_otel.export.backoff import Backoff
+from looopy_otel.export.batch import Batch
 from looopy_otel.export.otlp import OTLPExporter
+from looopy_otel.export.outbox import Outbox
+from looopy_otel.export.verdict import Verdict, judge
 from tests.export.patience import PATIENCE, soon, until
 from tests.export.spans import destination, outgoing, rejected_files, spooled_files
 from tests.support.otlp_sink import Answer, OTLPSink
@@ -150,6 +155,35 @@ def test_retry_after_is_obeyed_even_in_a_hurry(build: Build) -> None:
         assert sink.span_names == ["one"]
 
 
+def test_a_wait_of_nothing_is_no_leave_to_hammer(build: Build) -> None:
+    with OTLPSink() as sink:
+        sink.answer(then=Answer(503, {"retry-after": "0"}))
+        exporter = build(sink.traces_url, backoff=SLOW)
+        exporter.accept(outgoing("one"))
+        until(lambda: exporter.stats().state == "retrying")
+        assert not exporter.flush(time.monotonic() + 0.3)
+        assert len(sink.requests) <= 2
+
+
+def test_a_fault_in_judging_an_answer_costs_no_span(
+    build: Build, swallowed_faults: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [KeyError("an answer as none before")]
+
+    def broken(*what: Any, **further: Any) -> Verdict:
+        if left:
+            raise left.pop()
+        return judge(*what, **further)
+
+    monkeypatch.setattr(post_module, "judge", broken)
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        assert exporter.flush(soon())
+        assert (exporter.stats().exported, exporter.stats().dropped) == (1, {})
+    assert swallowed_faults == {"export.sender": 1}
+
+
 def test_a_flush_cuts_a_long_pause_short(build: Build) -> None:
     with OTLPSink(Answer(503)) as sink:
         exporter = build(sink.traces_url, backoff=SLOW)
@@ -188,6 +222,19 @@ def test_closing_with_a_dead_endpoint_does_not_wait_for_it_since_all_is_on_disk(
     assert (exporter.stats().spooled, exporter.stats().dropped) == (1, {})
 
 
+def test_closing_does_not_wait_where_the_endpoint_has_asked_to(tmp_path: Path, build: Build) -> None:
+    with OTLPSink() as sink:
+        sink.answer(then=Answer(429, {"retry-after": "200"}))
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        until(lambda: exporter.stats().state == "retrying")
+        begun = time.monotonic()
+        exporter.close(begun + 60)
+        assert time.monotonic() - begun < 30
+        assert len(sink.requests) == 1
+    assert len(spooled_files(tmp_path)) == 1
+
+
 def test_closing_obeys_its_deadline_while_the_endpoint_stalls(tmp_path: Path, build: Build) -> None:
     hold = threading.Event()
     with OTLPSink(Answer(hold=hold)) as sink:
@@ -201,15 +248,22 @@ def test_closing_obeys_its_deadline_while_the_endpoint_stalls(tmp_path: Path, bu
         hold.set()
 
 
-def test_without_a_writable_spool_batches_wait_in_memory(tmp_path: Path) -> None:
+def test_without_a_writable_spool_batches_wait_in_memory_and_it_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("in the way")
     port = unused_port()
     exporter = OTLPExporter(destination(f"http://127.0.0.1:{port}/v1/traces"), tmp_path / "file", backoff=QUICK)
     exporter.accept(outgoing("one"))
-    assert (exporter.stats().queued, exporter.stats().spooled) == (1, 0)
+    exporter.accept(outgoing("two"))
+    assert (exporter.stats().queued, exporter.stats().spooled) == (2, 0)
+    # The endpoint's failures do not cover up what is wrong with the disk.
+    until(lambda: "no connection" in (exporter.stats().last_error or ""))
+    assert (exporter.stats().last_error or "").startswith("spans wait in memory")
+    assert len([record for record in caplog.records if "spans wait in memory" in record.message]) == 1
     with OTLPSink(port=port) as sink:
         assert exporter.flush(soon())
-        assert sink.span_names == ["one"]
+        assert sink.span_names == ["one", "two"]
     exporter.close(soon())
 
 
@@ -266,6 +320,21 @@ def test_an_idle_sender_looks_for_what_is_left_behind(build: Build, monkeypatch:
         assert sink.span_names == ["one", "late"]
 
 
+def test_a_busy_sender_looks_for_what_is_left_behind(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "ADOPT_SECONDS", 0.5)
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        assert exporter.flush(soon())
+        left_behind(build, sink.traces_url, "late")
+
+        def arrives() -> bool:
+            exporter.accept(outgoing("one"))
+            return "late" in sink.span_names
+
+        until(arrives)
+
+
 def test_a_span_that_ends_under_the_next_configuration_is_sent_by_it(tmp_path: Path) -> None:
     with OTLPSink() as sink:
 
@@ -290,6 +359,30 @@ def test_a_partial_success_counts_what_was_left_out(build: Build) -> None:
         stats = exporter.stats()
         assert (stats.exported, dict(stats.dropped)) == (2, {"partial-success": 1})
         assert "too old" in (stats.last_error or "")
+
+
+def test_no_more_is_left_out_than_was_sent(build: Build) -> None:
+    with OTLPSink(Answer(200, body=b"\x0a\x03\x08\xe8\x07")) as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one", "two"))
+        assert exporter.flush(soon())
+        assert (exporter.stats().exported, exporter.stats().dropped) == (0, {"partial-success": 2})
+
+
+def test_what_was_delivered_is_counted_before_it_is_gone(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    acknowledge = Outbox.acknowledge
+
+    def looking(outbox: Outbox, batch: Batch) -> None:
+        seen.append(exporter.stats().exported)
+        acknowledge(outbox, batch)
+
+    monkeypatch.setattr(Outbox, "acknowledge", looking)
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        assert exporter.flush(soon())
+    assert seen == [1]
 
 
 def test_two_projects_at_one_host_have_two_directories_and_a_new_secret_key_keeps_its_own(

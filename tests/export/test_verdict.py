@@ -84,6 +84,24 @@ def test_retry_after_is_seconds_or_a_date_within_reason() -> None:
     assert [retry_after(value) for value in (None, "", "soon", "nan", "inf")] == [None] * 5
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +9999999999999999999",
+        "31 Dec 9999 23:59:59 -2359",
+        "1 Jan 0001 00:00:00 +2359",
+        "Mon, 01 Jan 2026 99999999999999999999:00:00 GMT",
+        ",",
+        "1" * 5000,
+    ],
+)
+def test_a_wait_that_cannot_be_read_is_none_and_the_batch_is_tried_again(value: str) -> None:
+    verdict = judge(503, {"retry-after": value}, b"", endpoint=URL, langfuse=False)
+    assert verdict.kind == "retry"
+    assert verdict.wait is None or 0 <= verdict.wait <= 300
+
+
 def test_secrets_are_masked_in_every_form() -> None:
     token = b64encode(b"pk-lf-1:sk-lf-secret").decode()
     found = secrets_in({"authorization": f"Basic {token}", "x-api-key": "abcdef123", "x-version": "4"})

@@ -11,7 +11,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import looopy_otel as lo
-from looopy_otel.agent import AgentLoop, FunctionTools, InMemoryArtifactStore, InMemoryStateStore
+from looopy_otel.agent import (
+    AgentLoop,
+    Budget,
+    BudgetExceededError,
+    FunctionTools,
+    InMemoryArtifactStore,
+    InMemoryStateStore,
+)
 from looopy_otel.core import hooks, semconv
 from looopy_otel.core.draft import LLMDraft
 from looopy_otel.core.identity import Identity
@@ -406,3 +413,44 @@ def test_embeddings_have_input_tokens_only() -> None:
         )
     )
     assert [one.labels[semconv.GEN_AI_TOKEN_TYPE] for one in found[semconv.METRIC_TOKEN_USAGE]] == ["input"]
+
+
+def test_what_a_function_records_of_its_answer_counts_where_it_returns_only_the_text(sink: OTLPSink) -> None:
+    answer = {
+        "object": "chat.completion",
+        "model": "gpt-4o-2024-08-06",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello!"}}],
+        "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000},
+    }
+
+    @lo.trace_llm(model="gpt-4o")
+    def asked(text: str | None) -> str | None:
+        lo.current().record(output=answer)
+        return text
+
+    with lo.configure(exporters="otlp", metrics="otlp", otlp_endpoint=sink.url):
+        assert [asked("Hello!"), asked(None)] == ["Hello!", None]
+    assert point(sink, semconv.METRIC_COST, gen_ai_response_model="gpt-4o-2024-08-06").value == pytest.approx(5.0)
+    for span in sink.spans:
+        assert "Hello!" in str(span.attributes[semconv.GEN_AI_OUTPUT_MESSAGES])
+
+
+def test_what_a_budget_refuses_is_no_failed_call(sink: OTLPSink) -> None:
+    budget = Budget(max_llm_calls=2)
+
+    @lo.trace_tool
+    def stopped() -> None:
+        raise BudgetExceededError("the budget is spent", limit="max_llm_calls", allowed=None, used=None)
+
+    with lo.configure(exporters="none", metrics="otlp", otlp_endpoint=sink.url):
+        provider = lo.wrap(ScriptedProvider([reply()], model=MODEL), middleware=[budget])
+        with lo.agent_span("asker"):
+            for _ in range(2):
+                provider.call_sync(messages=[{"role": "user", "content": "Hello!"}])
+            with pytest.raises(BudgetExceededError):
+                provider.call_sync(messages=[{"role": "user", "content": "Hello!"}])
+            with pytest.raises(BudgetExceededError):
+                stopped()
+    assert BudgetExceededError.__name__ == semconv.ERROR_TYPE_BUDGET
+    assert point(sink, semconv.METRIC_OPERATION_DURATION).count == 2
+    assert semconv.METRIC_TOOL_DURATION not in metrics(sink.metric_requests[-1])

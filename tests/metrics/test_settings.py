@@ -100,7 +100,11 @@ def test_the_interval_is_in_milliseconds() -> None:
         (7, {}, "7 is unknown"),
         ("otlp", {"OTEL_METRIC_EXPORT_INTERVAL": "soon"}, "OTEL_METRIC_EXPORT_INTERVAL='soon'"),
         ("otlp", {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "x"}, "cumulative, delta, lowmemory"),
-        ("otlp", {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL='grpc'"),
+        (
+            "otlp",
+            {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"},
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL='grpc'",
+        ),
         ("otlp", {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "collector"}, "must be an http:// or https:// URL"),
         ("otlp", {"OTEL_EXPORTER_OTLP_ENDPOINT": LANGFUSE}, "Langfuse, which takes no metrics"),
         ("prometheus", {"OTEL_EXPORTER_PROMETHEUS_PORT": "0"}, "OTEL_EXPORTER_PROMETHEUS_PORT='0'"),

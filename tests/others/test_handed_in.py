@@ -6,20 +6,22 @@ import gc
 import json
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import NoOpTracerProvider, get_current_span
+from opentelemetry.trace import Link, NoOpTracerProvider, ProxyTracerProvider, SpanContext, get_current_span
 
 import looopy_otel as lo
 from looopy_otel.core.errors import ConfigurationError
+from looopy_otel.core.settings import HTTPDestination
+from looopy_otel.export.neighbours import neighbours_of
 from tests.others.application import APPLICATION, OWN, SECRET, call, handle_request, names, provider_to
 from tests.support.otlp_sink import OTLPSink
 from tests.support.spans import Span
@@ -109,6 +111,7 @@ def test_our_destination_gets_what_belongs_as_one_tree(
         "agent.execute",
         "mine",
         "instrumented",
+        "about an LLM",
     ]
     call_span = named(application.spans, "llm.call")
     assert call_span.parent_id == named(application.spans, "SELECT").span_id
@@ -199,6 +202,113 @@ def test_a_place_that_the_provider_exports_to_is_left_out(
     provider.shutdown()
     assert names(ours.spans) == ["llm.call", "llm.call"]
     assert [record.levelname for record in caplog.records if "not sent again" in record.message] == ["INFO"]
+
+
+class OnlyRequests(BatchSpanProcessor):
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.name.startswith("GET"):
+            super().on_end(span)
+
+
+class OnlyRequestsOut(SpanExporter):
+    def __init__(self, inner: SpanExporter) -> None:
+        self._inner = inner
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._inner.export([span for span in spans if span.name.startswith("GET")])
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+
+@pytest.mark.parametrize("filtering", ["processor", "exporter"])
+def test_an_exporter_that_may_hold_spans_back_does_not_stand_for_ours(
+    filtering: str, ours: OTLPSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(endpoint=ours.traces_url)
+    provider.add_span_processor(
+        OnlyRequests(exporter) if filtering == "processor" else BatchSpanProcessor(OnlyRequestsOut(exporter))
+    )
+    with lo.configure(
+        tracer_provider=provider, exporters="otlp", otlp_endpoint=ours.url, metrics="none", spool_directory=tmp_path
+    ) as telemetry:
+        handle_request(provider)
+        telemetry.flush()
+        provider.force_flush()
+    provider.shutdown()
+    assert names(ours.spans) == sorted(["GET /", *OWN])
+    assert [record.levelname for record in caplog.records if "may arrive twice" in record.message] == ["WARNING"]
+
+
+def test_another_tenant_of_the_same_collector_is_another_place(ours: OTLPSink, tmp_path: Path) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(endpoint=ours.traces_url, headers={"x-scope-orgid": "theirs"})
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    with lo.configure(
+        tracer_provider=provider,
+        exporters="otlp",
+        otlp_endpoint=ours.url,
+        otlp_headers={"x-scope-orgid": "ours"},
+        metrics="none",
+        spool_directory=tmp_path,
+    ) as telemetry:
+        call()
+        telemetry.flush()
+        provider.force_flush()
+    provider.shutdown()
+    assert sorted(request.headers["x-scope-orgid"] for request in ours.requests) == ["ours", "theirs"]
+
+
+@pytest.mark.parametrize(
+    ("grpc", "http", "same"),
+    [
+        ("http://localhost:4317", "http://localhost:4318", True),
+        ("http://localhost:4317", "http://127.0.0.1:4318", True),
+        ("http://collector:4317", "http://localhost:4318", False),
+        ("http://localhost:4320", "http://localhost:4318", False),
+        ("https://collector:4317", "http://collector:4318", False),
+    ],
+)
+def test_grpc_and_http_at_a_collectors_two_ports_are_one_place(grpc: str, http: str, same: bool) -> None:
+    exporters = pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
+    exporter = exporters.OTLPSpanExporter(endpoint=grpc)
+    processor = SimpleSpanProcessor(exporter)
+    destination = HTTPDestination(name="otlp", endpoint=f"{http}/v1/traces", headers={}, dialects=("genai",))
+    assert neighbours_of([processor]).serves(destination) is same
+    exporter.shutdown()
+
+
+def test_links_do_not_carry_secrets_to_processors_of_others(provider: TracerProvider, application: OTLPSink) -> None:
+    link = Link(SpanContext(1, 2, is_remote=True), {"why": SECRET})
+    with lo.configure(tracer_provider=provider) as telemetry:
+        with telemetry.tracer("mine").start_as_current_span("linked at its start", links=[link]):
+            pass
+        with lo.span("linked later"):
+            get_current_span().add_link(link.context, link.attributes)
+        provider.force_flush()
+    assert names(application.spans) == ["linked at its start", "linked later"]
+    body = b"".join(request.message.SerializeToString() for request in application.requests)
+    assert body.count(b"why") == 2
+    assert SECRET.encode() not in body
+
+
+def test_a_provider_that_is_set_in_the_middle_of_a_run_makes_no_second_root(
+    provider: TracerProvider, ours: OTLPSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[Any] = [ProxyTracerProvider()]
+    monkeypatch.setattr("looopy_otel.export.attached.get_tracer_provider", lambda: there[-1])
+    with to_langfuse("global", ours, tmp_path) as telemetry:
+        with lo.agent_span("run"):
+            there.append(provider)
+            with lo.span("first on it"):
+                pass
+            with provider.get_tracer("web").start_as_current_span("GET /"), lo.tool_span("inner"):
+                pass
+        telemetry.flush()
+    run, inner = named(ours.spans, "agent.execute"), named(ours.spans, "tool.execute")
+    assert inner.parent_id == run.span_id
+    assert "langfuse.internal.is_app_root" not in inner.attributes
 
 
 def test_a_second_configure_replaces_and_shutdown_leaves_the_provider(

@@ -42,12 +42,12 @@ class Project:
         return client
 
     def configure(self, **more: Any) -> lo.Telemetry:
+        more.setdefault("langfuse_base_url", self.sink.url)
         return lo.configure(
             tracer_provider=self.provider,
             exporters="langfuse",
             langfuse_public_key=self.key,
             langfuse_secret_key="sk",
-            langfuse_base_url=self.sink.url,
             spool_directory=self._spool,
             capture="full",
             **more,
@@ -109,6 +109,17 @@ def test_what_the_users_filter_keeps_from_the_sdk_is_sent_by_us(project: Project
         telemetry.flush()
         project.provider.force_flush()
     assert names(project.sink.spans) == ["llm.call", "theirs"]
+
+
+def test_the_same_key_at_another_host_is_another_project(project: Project) -> None:
+    project.client()
+    with OTLPSink() as production:
+        with project.configure(langfuse_base_url=production.url) as telemetry:
+            call()
+            telemetry.flush()
+            project.provider.force_flush()
+        assert names(production.spans) == ["llm.call"]
+    assert names(project.sink.spans) == ["llm.call"]
 
 
 def test_spans_of_the_sdk_go_to_other_destinations_of_ours(project: Project) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import looopy_otel as lo
+from looopy_otel.core.identity import current_identity
 from looopy_otel.testing import CapturedSpans, capture_spans
 from tests.process_life.running import PATIENCE, ROOT, SPANS
 from tests.support.otlp_sink import OTLPSink
@@ -131,6 +132,19 @@ def test_the_identity_stays_here_where_that_is_asked_for(spans: CapturedSpans) -
     assert "u-1" not in str(headers)
     ran(headers, "inside")
     assert spans.outline() == ["sender", "  inside"]
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_the_project_of_the_session_goes_along(spans: CapturedSpans, identity: bool) -> None:
+    lo.instrument_celery(identity=identity)
+    with lo.session(project="tenant-a"):
+        headers = sent()
+    signals: Any = import_module("celery.signals")
+    task = SimpleNamespace(request=SimpleNamespace(**headers))
+    signals.task_prerun.send(sender="task", task_id="1", task=task)
+    assert current_identity().project == "tenant-a"
+    signals.task_postrun.send(sender="task", task_id="1", task=task)
+    assert current_identity().project is None
 
 
 def test_a_message_that_goes_out_again_keeps_its_trace(spans: CapturedSpans) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from types import coroutine
 from typing import Any
 
+import anyio
 import pytest
 
 import looopy_otel as lo
@@ -256,3 +257,15 @@ def test_wrong_use_is_told() -> None:
         lo.flush_after(2.0)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="must not be negative"):
         lo.flush_after(timeout=-1)
+
+
+async def test_a_coroutine_that_anyio_cancels_is_waited_for(sink: OTLPSink) -> None:
+    @lo.flush_after
+    async def handler() -> None:
+        made()
+        await anyio.sleep(60)
+
+    with anyio.move_on_after(0.1) as scope:
+        await handler()
+    assert scope.cancelled_caught
+    assert sink.span_names == ["step"]

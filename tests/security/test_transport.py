@@ -104,3 +104,23 @@ def test_a_proxy_of_the_environment_is_used(spool: Path, monkeypatch: pytest.Mon
         _, result = send("http://collector.example:4318")
         assert [request.path for request in proxy.requests] == ["http://collector.example:4318/v1/traces"]
     assert result.exported == 1
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        f"http://alice:{KEY}/word@127.0.0.1:3128",
+        f"http://alice:123/{KEY}@127.0.0.1:3128",
+        f"http://alice:123#{KEY}@127.0.0.1:3128",
+        f"ftp://alice:{KEY}@127.0.0.1:3128",
+    ],
+)
+def test_a_proxy_that_is_none_is_named_by_its_variable_alone_and_costs_no_span(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    stats, result = send("http://collector.example:4318")
+    assert (result.exported, result.dropped, result.spooled) == (0, 0, 1)
+    error = str(stats.destinations[0].last_error)
+    assert "HTTP_PROXY names no proxy" in error
+    assert KEY not in error + caplog.text

@@ -275,3 +275,15 @@ def test_parent_and_child_of_a_fork_write_on(path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def test_a_file_that_others_may_read_is_theirs_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+    path.touch()
+    path.chmod(0o644)
+    with Store(path):
+        assert {entry.name: entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()} == {
+            "traces.db": 0o600,
+            "traces.db-wal": 0o600,
+            "traces.db-shm": 0o600,
+        }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from typing import Final, Literal
 
 from looopy_otel.export.deadline import remaining, run_until
@@ -34,11 +36,6 @@ class Check:
     link: str = ""
 
 
-def failed(checks: list[Check]) -> bool:
-    """True when something failed."""
-    return any(check.status == "failed" for check in checks)
-
-
 def skipped(after: str, steps: tuple[str, ...] = STEPS) -> Iterator[Check]:
     """Says of the steps after a failed one that they were not tried."""
     for step in steps[steps.index(after) + 1 :]:
@@ -51,8 +48,59 @@ def sooner(deadline: float, seconds: float) -> float:
 
 
 def within(deadline: float, work: Callable[[], None]) -> bool:
-    """Runs `work`, which may know no deadline, on a thread; False where it was not done in time."""
-    return remaining(deadline) > 0 and run_until(deadline, work)
+    """Runs `work`, which may know no deadline, on a thread; False where it was not done in time.
+
+    Raises:
+        Exception: What the work raised.
+    """
+    attempt = Attempt()
+
+    def tried() -> None:
+        with attempt:
+            work()
+
+    done = remaining(deadline) > 0 and run_until(deadline, tried)
+    if done and attempt.error is not None:
+        raise attempt.error
+    return done
+
+
+class Attempt:
+    """``with Attempt() as attempt: …`` keeps the exception that is raised inside in `attempt.error`."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        self.error = error if isinstance(error, Exception) else None
+        return self.error is not None
+
+
+def completed(checks: Iterator[Check]) -> Iterator[Check]:
+    """The checks, with a failed one at the end in place of an exception that nobody has foreseen.
+
+    What the exception says is left out: it may quote a secret.
+    """
+    while True:
+        check = None
+        with Attempt() as attempt:
+            check = next(checks, None)
+        if attempt.error is not None:
+            kind, place = type(attempt.error).__name__, _place(attempt.error)
+            cause = f"this check itself has failed ({kind} in {place}): a fault of looopy-otel, please report it"
+            yield Check("check", "failed", kind, cause)
+        if check is None:
+            return
+        yield check
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised, in the last line of ours."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__) if "looopy_otel" in frame.f_code.co_filename]
+    return f"{Path(frames[-1].f_code.co_filename).name}, {frames[-1].f_code.co_name}" if frames else "a library"
 
 
 def milliseconds(since: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -66,7 +66,7 @@ class Route:
 def check_endpoint(route: Route, deadline: float) -> Iterator[Check]:
     """Posts a request without spans, which stores nothing, and reads the answer; stops after what fails."""
     body = gzip.compress(b"", 1, mtime=0) if route.destination.gzip else b""
-    answer = ask(route.destination, sooner(deadline, ASK_SECONDS), body=body, headers=_encoding(route.destination))
+    answer = ask(route.destination, sooner(deadline, ASK_SECONDS), body=body)
     path = _path(route, answer, deadline)
     yield path
     if path.status == "failed" or isinstance(answer, Silence):
@@ -77,10 +77,6 @@ def check_endpoint(route: Route, deadline: float) -> Iterator[Check]:
         return
     yield _clock(answer)
     yield _size(route, deadline)
-
-
-def _encoding(destination: HTTPDestination) -> Mapping[str, str]:
-    return {"content-encoding": "gzip"} if destination.gzip else {}
 
 
 def _path(route: Route, answer: Answer | Silence, deadline: float) -> Check:
@@ -98,8 +94,7 @@ def _path_cause(route: Route, answer: Answer, deadline: float) -> str:
     """Why the answer is not that of an OTLP endpoint; empty where it is, also where it refuses the credentials."""
     status, url = answer.status, public_url(route.destination.endpoint)
     if 300 <= status < 400:
-        target = public_url(urljoin(route.destination.endpoint, answer.headers.get("location", "")))
-        return f"it redirects to {target}, which is not followed with credentials: set {route.url_variable} to that"
+        return _redirect_cause(route, answer.headers.get("location", ""))
     if status in (401, 403) and "html" not in answer.kind:
         return ""
     if status == 407 or "proxy-authenticate" in answer.headers:
@@ -111,6 +106,14 @@ def _path_cause(route: Route, answer: Answer, deadline: float) -> str:
     if status in (404, 405):
         return f"nothing takes POST at {urlsplit(url).path or '/'}: {_where(route, deadline)}"
     return _status_cause(route, status)
+
+
+def _redirect_cause(route: Route, location: str) -> str:
+    try:
+        target = route.masked(public_url(urljoin(route.destination.endpoint, location)))
+    except ValueError:
+        return "it redirects, to what is no URL: no OTLP endpoint, or a proxy"
+    return f"it redirects to {target}, which is not followed with credentials: set {route.url_variable} to that"
 
 
 def _status_cause(route: Route, status: int) -> str:
@@ -150,12 +153,12 @@ def _where(route: Route, deadline: float) -> str:
     parts = urlsplit(route.destination.endpoint)
     path = parts.path.rstrip("/")
     usual = f"an OTLP endpoint usually ends in {route.path}"
-    if path.endswith(route.path):
+    if parts.path.endswith(route.path):
         langfuse = is_langfuse(route.destination.endpoint)
         what = " (is it really a Langfuse, version 3.22 or newer?)" if langfuse else ""
         return f"look at the host, the port and what stands before {route.path}{what}"
-    better = parts._replace(path=path + route.path).geturl()
-    answer = ask(route.destination, sooner(deadline, ASK_SECONDS), url=better, body=b"", headers={})
+    better = parts._replace(path=path if path.endswith(route.path) else path + route.path).geturl()
+    answer = ask(route.destination, sooner(deadline, ASK_SECONDS), url=better, body=b"")
     if isinstance(answer, Answer) and (200 <= answer.status < 300 or answer.status in (401, 403)):
         return (
             f"{public_url(better)} does: set {route.url_variable} to that, or OTEL_EXPORTER_OTLP_ENDPOINT to the base"
@@ -238,7 +241,7 @@ def _size(route: Route, deadline: float) -> Check:
     padding = _padding(LARGE_BODY)
     body = gzip.compress(padding, 1, mtime=0) if route.destination.gzip else padding
     limit = sooner(deadline, SIZE_SECONDS)
-    answer = ask(route.destination, limit, body=body, headers=_encoding(route.destination))
+    answer = ask(route.destination, limit, body=body)
     size = f"{len(body) / 1024 / 1024:.0f} MiB"
     if isinstance(answer, Answer) and 200 <= answer.status < 300:
         return Check("size", "ok", f"a body of {size} is taken ({answer.seconds * 1000:.0f} ms)")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from looopy_otel.cli.checks.check import within
-from looopy_otel.cli.checks.network import trust
 from looopy_otel.core.config import library_version
 from looopy_otel.core.settings import HTTPDestination
 from looopy_otel.export.deadline import remaining
+from looopy_otel.export.post import plain_headers, request_headers
 
 if TYPE_CHECKING:
-    import httpx
+    import httpcore
 
 ANSWER_LIMIT: Final = 256 * 1024
 _JSON: Final = {"accept": "application/json"}
@@ -65,7 +65,6 @@ def ask(
     *,
     url: str | None = None,
     body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
 ) -> Answer | Silence:
     """Makes one request; follows no redirect, so that credentials go to the configured host alone.
 
@@ -73,49 +72,52 @@ def ask(
         destination: The endpoint; its headers are sent.
         deadline: A value of `time.monotonic`; kept also where an answer drips in.
         url: Another URL of the same host.
-        body: Posted as protobuf; None for a GET.
-        headers: Sent besides.
+        body: Posted as protobuf, compressed or not; None for a GET of JSON.
     """
     results: list[Answer | Silence] = []
     seconds = remaining(deadline)
 
     def exchange() -> None:
-        results.append(_exchanged(destination, url or destination.endpoint, body, headers or {}, seconds))
+        results.append(_exchanged(destination, url or destination.endpoint, body, seconds))
 
     if not within(deadline, exchange):
         return Silence("timeout", f"no whole answer in {seconds:.0f} s")
     return results[0]
 
 
-def _exchanged(
-    destination: HTTPDestination, url: str, body: bytes | None, headers: Mapping[str, str], seconds: float
-) -> Answer | Silence:
+def _exchanged(destination: HTTPDestination, url: str, body: bytes | None, seconds: float) -> Answer | Silence:
+    # The very request that the sender makes: what one of the two can send, so can the other.
+    import httpcore
     import httpx
 
-    sent = {**destination.headers, "user-agent": f"looopy-otel/{library_version()} doctor", **_PLAIN, **headers}
-    sent |= _JSON if body is None else {"content-type": "application/x-protobuf"}
+    from looopy_otel.export.bounded_network import BoundedNetwork, opened_pool
+
+    further = {**_PLAIN, **(_JSON if body is None else {}), "user-agent": f"looopy-otel/{library_version()} doctor"}
     sent_at, started = time.time(), time.monotonic()
     try:
+        asked, network = httpx.URL(url), BoundedNetwork()
+        network.deadline = started + seconds
+        address = httpcore.URL(scheme=asked.raw_scheme, host=asked.raw_host, port=asked.port, target=asked.raw_path)
+        headers = request_headers(destination, asked, body, further)
         with (
-            httpx.Client(verify=trust(destination.certificate), timeout=seconds, follow_redirects=False) as client,
-            client.stream("GET" if body is None else "POST", url, content=body, headers=sent) as response,
+            opened_pool(asked, network, destination.certificate) as pool,
+            pool.stream("GET" if body is None else "POST", address, headers=headers, content=body) as response,
         ):
             answer = _beginning(response)
-    except httpx.TimeoutException:
+    except httpcore.TimeoutException:
         return Silence("timeout", f"no answer in {seconds:.0f} s")
-    except httpx.ProxyError as error:
+    except httpcore.ProxyError as error:
         return Silence("proxy", str(error))
-    except httpx.RemoteProtocolError as error:
+    except httpcore.RemoteProtocolError as error:
         return Silence("garbage", str(error))
-    except (httpx.RequestError, OSError, ImportError, ValueError) as error:
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError, ImportError, ValueError, RuntimeError) as error:
         return Silence("connection", f"{type(error).__name__}: {error}")
-    names = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, names, answer, sent_at, time.monotonic() - started)
+    return Answer(response.status, plain_headers(response.headers), answer, sent_at, time.monotonic() - started)
 
 
-def _beginning(response: httpx.Response) -> bytes:
+def _beginning(response: httpcore.Response) -> bytes:
     found = b""
-    for piece in response.iter_raw():
+    for piece in response.iter_stream():
         found += piece
         if len(found) >= ANSWER_LIMIT:
             break

@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 from looopy_otel.cli.checks.check import Check, sooner, within
 from looopy_otel.cli.checks.endpoint import langfuse_keys
 from looopy_otel.cli.checks.exchange import Answer, ask
-from looopy_otel.cli.checks.network import trust
 from looopy_otel.core.endpoint import AUTHORIZATION, LANGFUSE_OTLP_PATH
 from looopy_otel.core.settings import HTTPDestination
 from looopy_otel.export.deadline import remaining
@@ -73,6 +72,8 @@ class LangfuseReader:
         import httpx
         from langfuse.api import LangfuseAPI
         from langfuse.api.core import ApiError
+
+        from looopy_otel.export.bounded_network import trust
 
         public, secret = self._keys()
         context = trust(self._destination.certificate)

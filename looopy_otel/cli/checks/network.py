@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from ipaddress import ip_address
 from socket import SOCK_STREAM, create_connection, getaddrinfo
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from looopy_otel.cli.checks.check import Check, milliseconds, sooner, within
 from looopy_otel.core.settings import HTTPDestination
+from looopy_otel.export.proxy import Proxy
 
 DNS_SECONDS: Final = 3.0
 TCP_SECONDS: Final = 3.0
@@ -46,25 +47,26 @@ class Peer:
         host: Its name or address.
         port: Its TCP port.
         tls: True where TLS is spoken with it at once.
-        proxy: True where it is the proxy that the environment names.
+        proxy: The proxy that the environment names, where it is one.
     """
 
     host: str
     port: int
     tls: bool
-    proxy: bool = False
+    proxy: Proxy | None = None
 
     @classmethod
     def of(cls, url: str) -> Peer:
-        """Reads it from a URL and from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``."""
+        """Reads it from a URL and from the environment.
+
+        Raises:
+            ValueError: If the environment names a proxy that is none.
+        """
         parts = urlsplit(url)
         host = parts.hostname or ""
-        proxies = getproxies()
-        proxy = proxies.get(parts.scheme) or proxies.get("all")
-        if proxy and not proxy_bypass(host):
-            named = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            port = named.port or _DEFAULT_PORTS.get(named.scheme, 1080)
-            return cls(named.hostname or "", port, named.scheme == "https", proxy=True)
+        proxy = Proxy.of(parts.scheme, host)
+        if proxy is not None:
+            return cls(proxy.host, proxy.port, proxy.scheme == "https", proxy)
         return cls(host, parts.port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
 
     @property
@@ -80,7 +82,15 @@ def check_network(destination: HTTPDestination, deadline: float) -> Iterator[Che
         destination: The endpoint.
         deadline: A value of `time.monotonic`.
     """
-    peer = Peer.of(destination.endpoint)
+    try:
+        peer = Peer.of(destination.endpoint)
+    except ValueError as error:
+        yield Check("address", "failed", "no proxy to go through", str(error))
+        return
+    if peer.proxy is not None and peer.proxy.speaks_socks and find_spec("socksio") is None:
+        cause = f"{peer.proxy.variable} names a SOCKS proxy, which needs a package: pip install socksio"
+        yield Check("address", "failed", f"{peer.title} speaks SOCKS", cause)
+        return
     address = _address(peer, deadline)
     yield address
     if address.status == "failed":
@@ -89,7 +99,10 @@ def check_network(destination: HTTPDestination, deadline: float) -> Iterator[Che
     yield connection
     if connection.status == "failed":
         return
-    if peer.proxy:
+    problem = _trust_problem(destination.certificate)
+    if problem is not None:
+        yield problem
+    elif peer.proxy:
         yield Check("tls", "skipped", "it is the proxy that connects to the endpoint; see the next line")
     elif peer.tls:
         yield _tls(peer, destination.certificate, deadline)
@@ -123,6 +136,7 @@ def _address(peer: Peer, deadline: float) -> Check:
         return Check("address", "failed", f"{peer.host}: no answer in {DNS_SECONDS:g} s", cause)
     if problems:
         cause = f"there is no host {peer.host!r} as seen from here: look at the URL's spelling, or at DNS and VPN"
+        cause += _named(peer)
         return Check("address", "failed", f"{peer.host}: {problems[0]}", cause)
     addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
     return Check("address", "ok", f"{peer.host} is {addresses} ({milliseconds(started)})")
@@ -140,13 +154,15 @@ def _tcp(peer: Peer, deadline: float) -> Check:
             problems.append(error)
 
     if not within(sooner(deadline, TCP_SECONDS), connect) or (problems and isinstance(problems[0], TimeoutError)):
-        cause = f"no answer from {peer.title}: a firewall, a wrong port, or the host is down"
+        cause = f"no answer from {peer.title}: a firewall, a wrong port, or the host is down" + _named(peer)
         return Check("tcp", "failed", f"{peer.title}: no answer in {TCP_SECONDS:g} s", cause)
     if not problems:
         return Check("tcp", "ok", f"connected to {peer.title} ({milliseconds(started)})")
     error = problems[0]
     said = error.strerror or str(error)
-    if error.errno == errno.ECONNREFUSED:
+    if peer.proxy is not None:
+        cause = f"{peer.title} cannot be reached: start it, or look at {peer.proxy.variable} and NO_PROXY"
+    elif error.errno == errno.ECONNREFUSED:
         cause = f"nothing listens at {peer.title}: start the backend, or correct the port" + (
             "" if peer.port in (80, 443, 4318) else " (collectors take OTLP over HTTP at 4318)"
         )
@@ -169,6 +185,8 @@ def _tls(peer: Peer, authority: str | None, deadline: float) -> Check:
 
 
 def _shaken(peer: Peer, authority: str | None, started: float) -> Check:
+    from looopy_otel.export.bounded_network import trust
+
     try:
         with (
             create_connection((peer.host, peer.port), timeout=TLS_SECONDS) as plain,
@@ -190,15 +208,25 @@ def _shaken(peer: Peer, authority: str | None, started: float) -> Check:
     return _trusted(certificate, version, started)
 
 
-def trust(authority: str | None) -> ssl.SSLContext:
-    """What the sender trusts: the CA bundle that is set, else what the HTTP client trusts.
+def _trust_problem(authority: str | None) -> Check | None:
+    """What keeps the CA bundle from being read; without it nothing is sent, to an http:// URL either."""
+    from looopy_otel.export.bounded_network import trust
 
-    Raises:
-        OSError: If the bundle cannot be read.
-    """
-    import httpx
+    variable = "OTEL_EXPORTER_OTLP_CERTIFICATE" if authority else "SSL_CERT_FILE"
+    try:
+        trust(authority)
+    except ssl.SSLError as error:
+        cause = f"{variable} names a file without certificates in PEM form: correct it, or unset it"
+        return Check("tls", "failed", f"no CA bundle: {error.reason or error}", cause)
+    except OSError as error:
+        cause = f"{variable} names a file that cannot be read: correct it, or unset it"
+        return Check("tls", "failed", f"no CA bundle: {error.strerror or error}", cause)
+    return None
 
-    return ssl.create_default_context(cafile=authority) if authority else httpx.create_ssl_context()
+
+def _named(peer: Peer) -> str:
+    """Where a proxy comes from."""
+    return "" if peer.proxy is None else f" (it is named by {peer.proxy.variable})"
 
 
 def _trusted(certificate: Mapping[str, Any], version: str, started: float) -> Check:

@@ -12,6 +12,8 @@ from uuid import uuid4
 from looopy_otel.cli.checks.check import Check, sooner, within
 from looopy_otel.core.files import create_private_file, make_private_directory
 from looopy_otel.core.settings import HTTPDestination, Settings
+from looopy_otel.export.holdings import check_root
+from looopy_otel.export.otlp import destination_key
 from looopy_otel.export.spool import Heap, spools
 
 DISK_SECONDS = 3.0
@@ -29,7 +31,7 @@ def check_spool(settings: Settings, deadline: float) -> Iterator[Check]:
         yield Check("directory", "skipped", "no destination needs one")
         return
     directory, found = settings.spool_directory, list[Check]()
-    if not within(sooner(deadline, DISK_SECONDS), lambda: found.append(_written(directory, settings.limits.spool))):
+    if not within(sooner(deadline, DISK_SECONDS), lambda: found.append(_written(settings))):
         cause = f"the file system of {directory} does not answer; LOOOPY_OTEL_SPOOL_DIR names another place"
         yield Check("directory", "failed", f"no answer in {DISK_SECONDS:g} s", cause)
         return
@@ -39,8 +41,24 @@ def check_spool(settings: Settings, deadline: float) -> Iterator[Check]:
         yield _waiting(directory)
 
 
-def _written(directory: Path, limit: int) -> Check:
+def refusal(settings: Settings) -> str | None:
+    """Why a program would not use the spool directory, by the very check that it makes; None where it would."""
+    try:
+        for destination in settings.destinations:
+            if isinstance(destination, HTTPDestination):
+                check_root(settings.spool_directory / destination_key(destination))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _written(settings: Settings) -> Check:
+    directory, limit = settings.spool_directory, settings.limits.spool
     probe = directory / f"doctor-{uuid4().hex}.tmp"
+    refused = refusal(settings)
+    if refused is not None:
+        cause = f"spans wait in memory only, and are lost with the process: {refused}"
+        return Check("directory", "failed", "refused by programs", cause)
     try:
         make_private_directory(directory)
         os.close(create_private_file(probe))

@@ -29,9 +29,12 @@ class TracedClient:
 
     Attributes:
         looopy_options: What the user said when the client was wrapped.
+        looopy_request: What another instrumentation had put in the place of the client's ``request``, as Logfire does;
+            it is called inside ours.
     """
 
     looopy_options: WrapOptions = WrapOptions()
+    looopy_request: Callable[..., Any] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Keeps the classes made here from the hook of the client's own class, which is for its author's."""
@@ -64,6 +67,8 @@ def wrap_client(sdk: Sdk, client: Any, options: WrapOptions) -> Any:
 def _rebuild(wrapped: Any, client: Any) -> None:
     """Has what refers to the client refer to its copy: resources that were made already, and an SDK's middleware."""
     fields: dict[str, Any] = wrapped.__dict__
+    if "request" in fields:
+        wrapped.looopy_request = fields.pop("request")
     for name, value in list(fields.items()):
         if isinstance(getattr(wrapped.__class__, name, None), functools.cached_property):
             delattr(wrapped, name)
@@ -96,7 +101,8 @@ def instrument_sdk(
     base: Any = base_client.BaseClient
     clients: tuple[Any, Any] = (base_client.SyncAPIClient, base_client.AsyncAPIClient)
     for owner, request in zip(clients, (_patched_request, _patched_async_request), strict=True):
-        patch(name, owner, "request", request(sdk, owner.request, options, lambda: holds() and wanted()))
+        for one in (owner, *_patched_by_others(owner)):
+            patch(name, one, "request", request(sdk, one.request, options, lambda: holds() and wanted()))
         patch(name, owner, "_process_response", _patched_hook(owner._process_response, note_response, holds))
     patch(name, base, "_should_retry", _patched_hook(base._should_retry, note_refusal, holds))
     waiting = _patched_hook(base._calculate_retry_timeout, note_delay, holds)
@@ -105,6 +111,16 @@ def instrument_sdk(
     if isinstance(native, property):
         tracer = property(lambda self: None if holds() and is_recorded() else native.__get__(self))
         patch(name, base, "_tracer", tracer)
+
+
+def _patched_by_others(owner: Any) -> Iterator[Any]:
+    """The classes of clients whose ``request`` another instrumentation has wrapped, as Logfire does."""
+    subclasses: list[type[Any]] = owner.__subclasses__()
+    for one in subclasses:
+        if not issubclass(one, TracedClient):
+            if hasattr(vars(one).get("request"), "__wrapped__"):
+                yield one
+            yield from _patched_by_others(one)
 
 
 def _patched_request(
@@ -158,7 +174,7 @@ def _traced_sync_class(sdk: Sdk, cls: Any) -> type[Any]:
     class Traced(_hooked(cls)):
         def request(self, cast_to: Any, *args: Any, **kwargs: Any) -> Any:
             parent: Any = super()
-            send = _Sender(parent.request, cast_to, args, kwargs)
+            send = _Sender(self.looopy_request or parent.request, cast_to, args, kwargs)
             exchange = _exchange(sdk, self, self.looopy_options, send)
             return send(send.options) if exchange is None else exchange.run(send)
 
@@ -169,7 +185,7 @@ def _traced_async_class(sdk: Sdk, cls: Any) -> type[Any]:
     class Traced(_hooked(cls)):
         async def request(self, cast_to: Any, *args: Any, **kwargs: Any) -> Any:
             parent: Any = super()
-            send = _Sender(parent.request, cast_to, args, kwargs)
+            send = _Sender(self.looopy_request or parent.request, cast_to, args, kwargs)
             exchange = _exchange(sdk, self, self.looopy_options, send)
             return await (send(send.options) if exchange is None else exchange.arun(send))
 

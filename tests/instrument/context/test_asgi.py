@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 import looopy_otel as lo
 from looopy_otel.core.hooks import innermost
 from looopy_otel.core.identity import current_identity
-from looopy_otel.instrument.asgi import ASGIMiddleware
+from looopy_otel.instrument.asgi import ASGIMiddleware, Message, Receive, Scope, Send
 from looopy_otel.instrument.remote import trace_headers
 from looopy_otel.testing import CapturedSpans
 from tests.instrument.context.test_remote import INCOMING, PARENT, TRACE
@@ -179,3 +179,39 @@ async def test_the_session_is_taken_over_only_where_the_application_says_so(
         with lo.session(session_id="s-1"):
             headers = trace_headers(identity=True)
         assert (await client.get("/plain", headers=headers)).json() == {"session": session}
+
+
+class Stopping:
+    """A server that starts an application and stops it again."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self._asked = iter(("startup", "shutdown"))
+
+    async def receive(self) -> dict[str, str]:
+        return {"type": f"lifespan.{next(self._asked)}"}
+
+    async def send(self, message: Message) -> None:
+        self.said.append(str(message["type"]))
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_the_lifespan_of_an_application_that_knows_none(captured: CapturedSpans, raises: bool) -> None:
+    async def http_only(scope: Scope, receive: Receive, send: Send) -> None:
+        if raises:
+            raise ValueError("HTTP connections only")
+
+    server = Stopping()
+    await ASGIMiddleware(http_only)({"type": "lifespan"}, server.receive, server.send)
+    assert server.said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_lifespan_that_fails_fails() -> None:
+    async def failing_start(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise ValueError("no database")
+
+    server = Stopping()
+    with pytest.raises(ValueError, match="no database"):
+        await ASGIMiddleware(failing_start)({"type": "lifespan"}, server.receive, server.send)
+    assert server.said == []

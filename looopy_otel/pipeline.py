@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any
 from uuid import uuid4
@@ -24,16 +25,18 @@ from looopy_otel.core import hooks
 from looopy_otel.core.config import library_version
 from looopy_otel.core.draft import Draft, LLMDraft
 from looopy_otel.core.endpoint import langfuse_project
+from looopy_otel.core.fork import loading
 from looopy_otel.core.guard import guard
 from looopy_otel.core.identity import current_identity
 from looopy_otel.core.other_calls import OWN_SCOPE
+from looopy_otel.core.secret_patterns import load_matcher
 from looopy_otel.core.semconv import (
     DEPLOYMENT_ENVIRONMENT,
     SERVICE_INSTANCE_ID,
     SERVICE_NAME,
     SERVICE_VERSION,
 )
-from looopy_otel.core.settings import CustomDestination, Destination, Dialect, HTTPDestination, Settings
+from looopy_otel.core.settings import CustomDestination, Destination, Dialect, HTTPDestination, OTLPMetrics, Settings
 from looopy_otel.core.text import valid_text
 from looopy_otel.core.types import DestinationStats, Stats
 from looopy_otel.export.attached import Attachment
@@ -44,7 +47,9 @@ from looopy_otel.export.losses import LossLog
 from looopy_otel.export.memory import MemoryBudget
 from looopy_otel.export.metrics import Metering
 from looopy_otel.export.neighbours import project_of_sdk
+from looopy_otel.export.otlp import load_encoder
 from looopy_otel.export.placing import NO_PLACING, Placing, placing_of, with_placing
+from looopy_otel.export.post import load_network
 from looopy_otel.export.processor import DraftProcessor
 from looopy_otel.export.prometheus import PullEndpoint
 from looopy_otel.export.route import Router
@@ -106,7 +111,7 @@ class Pipeline:
             memory=self.memory,
             losses=self._losses,
             drained_in=settings.limits.shutdown_timeout / 2,
-            prepare=load_table,
+            prepare=partial(_load_late, settings),
         )
         self.provider = TracerProvider(
             sampler=build_sampler(settings.sampler, settings.sampler_argument, self._ownership.has_own_parent),
@@ -359,3 +364,12 @@ def _rendering(settings: Settings) -> Render:
         return dict(render(draft, settings.deployment, dialects))
 
     return rendered
+
+
+def _load_late(settings: Settings) -> None:
+    """Loads what no start of a program shall pay for, and what must not be half loaded when the process forks."""
+    places = (*settings.destinations, *settings.metrics)
+    networked = any(isinstance(place, HTTPDestination | OTLPMetrics) for place in places)
+    for load in (load_table, load_matcher, *((load_encoder, load_network) if networked else ())):
+        with loading():
+            load()

@@ -258,10 +258,11 @@ class Telemetry:
         reset_after_fork(self._in_child)
 
     def _in_child(self) -> None:
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:
+        # Another thread may have been in the middle of importing it.
+        register = getattr(sys.modules.get("multiprocessing.util"), "register_after_fork", None)
+        if register is not None:
             # What is registered now is forgotten when the worker begins, right before it calls this.
-            util.register_after_fork(self, Telemetry._begin_worker)
+            register(self, Telemetry._begin_worker)
 
     def _begin_worker(self) -> None:
         _at_exit_of_worker()

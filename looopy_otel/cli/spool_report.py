@@ -96,6 +96,8 @@ def _lines(spool: Spool) -> Iterator[str]:
             yield f"  {spool.left.spans:,} spans left by processes that ended: looopy-otel spool flush"
     if spool.rejected.batches:
         yield f"set aside  {heap_text(spool.rejected)}: looopy-otel spool flush --rejected"
+    if spool.damaged.batches:
+        yield f"damaged    {heap_text(spool.damaged)}: never sent, kept in {spool.key}/rejected"
     if spool.problem:
         yield f"not all of it can be read: {spool.problem}"
 
@@ -131,6 +133,7 @@ def _document(place: Place) -> Mapping[str, Any]:
         "held": _heap_document(spool.held),
         "left": _heap_document(spool.left),
         "rejected": _heap_document(spool.rejected),
+        "damaged": _heap_document(spool.damaged),
         "owners": spool.owners,
         "problem": spool.problem,
     }

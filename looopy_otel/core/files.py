@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 OWNER_ONLY_DIRECTORY = 0o700
 OWNER_ONLY_FILE = 0o600
+
+_LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+
+
+def is_lasting(error: OSError) -> bool:
+    """True where the fault is this very file's, or its directory's; anything else, such as no descriptors, may pass."""
+    return error.errno in _LASTING
 
 
 def make_private_directory(directory: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Final
 
 # OpenTelemetry's provider uses a thread pool in the forked child. Handlers run there in the order of registration, so
 # those of the pools, which free the pools' lock, have to be registered first: by this import.
@@ -49,3 +52,43 @@ def close_around_fork(before: Callable[[], None], after: Callable[[], None]) -> 
     os.register_at_fork(
         before=lambda: call(first), after_in_parent=lambda: call(second), after_in_child=lambda: call(second)
     )
+
+
+LONGEST_LOADING: Final = 5.0
+"""Seconds that a fork waits for what another thread is importing, at most."""
+
+
+class _Loading:
+    """Whose turn it is: that of threads which import, or that of one which forks."""
+
+    def __init__(self) -> None:
+        self.turn = threading.RLock()
+        self._forking = threading.local()
+
+    def before_fork(self) -> None:
+        self._forking.waited = self.turn.acquire(timeout=LONGEST_LOADING)
+
+    def after_fork(self) -> None:
+        if getattr(self._forking, "waited", False):
+            self.turn.release()
+
+    def in_child(self) -> None:
+        self.__init__()
+
+
+_loading = _Loading()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_loading.before_fork, after_in_parent=_loading.after_fork, after_in_child=_loading.in_child
+    )
+
+
+@contextmanager
+def loading() -> Generator[None]:
+    """Has a fork wait, in whatever thread it is, until what is imported inside is there.
+
+    An import that one thread is in the middle of stays so in the child: who imports the same there waits for ever
+    (https://github.com/python/cpython/issues/80849).
+    """
+    with _loading.turn:
+        yield

@@ -75,6 +75,11 @@ def compiled(expression: str) -> Matcher:
     return cast("Matcher", module.compile(expression, options))
 
 
+def load_matcher() -> None:
+    """Imports the matcher, which the first expression does else."""
+    compiled("")
+
+
 CLOSERS = ")]}.,;:!?"
 """What may stand behind a secret and belongs to the sentence around it."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from looopy_otel.core.files import is_lasting
 from looopy_otel.export.encoded import MOST_BYTES
 
 SUFFIX: Final = ".otlp"
@@ -71,14 +72,14 @@ class Listing:
 
 
 def listed(directory: Path, known: Iterable[str] = ()) -> Listing:
-    """Lists a directory; what cannot be looked at is foreign.
+    """Lists a directory; what can never be looked at is foreign.
 
     Args:
         directory: An outbox's directory, or the one of what was set aside.
         known: Names to leave out.
 
     Raises:
-        OSError: If the directory cannot be read.
+        OSError: If the directory cannot be read, or a file of it not be looked at for now.
     """
     batches: list[Batch] = []
     listing = Listing(batches, [], [])
@@ -104,7 +105,9 @@ def _batch(entry: os.DirEntry[str]) -> Batch | None:
         if match is None or not entry.is_file(follow_symlinks=False):
             return None
         size = entry.stat(follow_symlinks=False).st_size
-    except OSError:
+    except OSError as error:
+        if not is_lasting(error):
+            raise
         return None
     if size > MOST_BYTES:
         return None

@@ -8,6 +8,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -200,3 +201,8 @@ def _encode(spans: Sequence[ReadableSpan]) -> bytes:
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
     return encode_spans(spans).SerializeToString()
+
+
+def load_encoder() -> None:
+    """Imports the encoder, which the first batch does else."""
+    import_module("opentelemetry.exporter.otlp.proto.common.trace_encoder")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from looopy_otel.core.files import is_lasting
 from looopy_otel.core.fork import reset_after_fork
 from looopy_otel.core.settings import DEFAULT_MEMORY_LIMIT, DEFAULT_SPOOL_LIMIT
 from looopy_otel.export.batch import Batch, listed
@@ -130,6 +131,9 @@ class Outbox:
         """The body of a batch; None when its file is gone or no batch, and then it is out of the way.
 
         What another process has written is looked through before it is sent.
+
+        Raises:
+            OSError: If it cannot be read for now, as without file descriptors; it stays.
         """
         try:
             body = self._body(batch)
@@ -141,6 +145,8 @@ class Outbox:
                 self._take_out(batch)
             return None
         except OSError as error:
+            if not is_lasting(error):
+                raise
             self._lose_file(batch, "spool-unreadable", error)
             return None
         except CorruptBatchError as error:
@@ -177,10 +183,17 @@ class Outbox:
         """Puts two halves in the place of a batch; False when it is a single span, or cannot be divided.
 
         The halves are written before the whole is removed.
+
+        Raises:
+            OSError: If it cannot be read for now.
         """
         try:
             found = halves(self._body(batch))
-        except (OSError, CorruptBatchError):
+        except CorruptBatchError:
+            return False
+        except OSError as error:
+            if not is_lasting(error):
+                raise
             return False
         if found is None:
             return False
@@ -211,6 +224,9 @@ class Outbox:
         Args:
             batch: One of this outbox.
             reason: Under which its spans are counted.
+
+        Raises:
+            OSError: If it cannot be read or written for now.
         """
         if batch.bare:
             return False
@@ -226,7 +242,12 @@ class Outbox:
                     delete(prepared)
                     return False
                 self._storage.replace(batch, body, prepared)
-        except (OSError, CorruptBatchError):
+        except CorruptBatchError:
+            return False
+        except OSError as error:
+            if not is_lasting(error):
+                batch.bare = False
+                raise
             return False
         batch.shed = reason, spans
         self._shed(reason, spans)
@@ -333,6 +354,8 @@ class Outbox:
             listing = listed(directory, known=(USAGE,))
         except OSError as error:
             self._failed(f"a directory of the spool cannot be read: {error}")
+            # The next look finds it again.
+            self._holdings.release(directory)
             return []
         for path in listing.leftovers:
             delete(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -103,7 +104,7 @@ class DraftProcessor(SpanProcessor):
         # A signal handler or a finaliser may end a span while this very thread counts another.
         self._lock = threading.RLock()
         self._drafts: dict[int, Draft] = {}
-        self._late = 0
+        self._late = self._too_late = 0
         self._started = False
 
     @property
@@ -114,7 +115,7 @@ class DraftProcessor(SpanProcessor):
     @property
     def dropped(self) -> Mapping[str, int]:
         """Spans lost here, by reason: ``memory-full``, or ``shutdown`` where it ended before the worker took them."""
-        return self._queue.dropped
+        return Counter(self._queue.dropped) + Counter(shutdown=self._too_late)
 
     @property
     def content_shed(self) -> Mapping[str, int]:
@@ -218,6 +219,10 @@ class DraftProcessor(SpanProcessor):
         if not self._started:
             self._start()
         if not self._queue.put(span):
+            if _is_torn_down():
+                with self._lock:
+                    self._too_late += 1
+                return
             # Without a thread to take it, the span goes the rest of the way on its caller's, to disk at the most.
             self._count_late(1)
             try:
@@ -228,3 +233,11 @@ class DraftProcessor(SpanProcessor):
     def _count_late(self, spans: int) -> None:
         with self._lock:
             self._late += spans
+
+
+def _is_torn_down() -> bool:
+    """True on a thread that the interpreter, which is ending, may tear down wherever it is.
+
+    In the middle of the matcher's C++ that would take the process with it (abort).
+    """
+    return threading.current_thread().daemon and not threading.main_thread().is_alive()

@@ -31,7 +31,11 @@ class Waiting(Protocol):
         ...
 
     def strip(self, batch: Batch, reason: str) -> bool:
-        """Takes the content out of a batch, once; False when there is none."""
+        """Takes the content out of a batch, once; False when there is none.
+
+        Raises:
+            OSError: If it cannot for now.
+        """
         ...
 
     def drop_oldest(self, reason: str, *, on_disk: bool) -> bool:
@@ -111,8 +115,11 @@ class Room:
                 if bearable:
                     return False
                 break
-            if waiting.strip(batch, "spool-full"):
-                return True
+            try:
+                if waiting.strip(batch, "spool-full"):
+                    return True
+            except OSError:
+                until = 0.0
         return waiting.drop_oldest("spool-full", on_disk=True)
 
     def _give_up_in_memory(self, waiting: Waiting, until: float, excess: int) -> bool:
@@ -123,8 +130,11 @@ class Room:
         while (batch := self._next(waiting, on_disk=False)) is not None:
             if time.monotonic() > until:
                 return False
-            if waiting.strip(batch, "memory-full"):
-                return True
+            try:
+                if waiting.strip(batch, "memory-full"):
+                    return True
+            except OSError:
+                until = 0.0
         return self._memory.shed_content(excess) or waiting.drop_oldest("memory-full", on_disk=False)
 
     def _next(self, waiting: Waiting, on_disk: bool) -> Batch | None:

@@ -200,6 +200,15 @@ class Sender:
 
     def _ship(self, batch: Batch, deadline: float | None) -> Verdict | None:
         """Sends one batch; None when it is not there any more."""
+        try:
+            return self._sent(batch, deadline)
+        except OSError as error:
+            # It could not be read, or nothing be made of it after it was refused; the outbox has it as it was.
+            verdict = Verdict("retry", "spool", f"the spool cannot be read for now: {error}")
+            self._settle(batch, verdict)
+            return verdict
+
+    def _sent(self, batch: Batch, deadline: float | None) -> Verdict | None:
         body = self._outbox.read(batch)
         if body is None:
             return None

@@ -54,6 +54,7 @@ class Spool:
         held: What processes that run answer for.
         left: What ended processes left behind; `flush_spool` delivers it.
         rejected: What the destination did not take, counted as dropped then.
+        damaged: Files that were set aside since they cannot be read, or are no batches; never sent again.
         owners: Processes that run and hold something.
         problem: Why not all of it could be looked at, or None.
     """
@@ -62,6 +63,7 @@ class Spool:
     held: Heap = Heap()
     left: Heap = Heap()
     rejected: Heap = Heap()
+    damaged: Heap = Heap()
     owners: int = 0
     problem: str | None = None
 
@@ -164,7 +166,8 @@ def _spool(root: Path) -> Spool:
                 spool = replace(spool, held=spool.held + heap)
             else:
                 spool = replace(spool, left=spool.left + heap)
-        return replace(spool, owners=len(owners), rejected=_rejected(root / REJECTED))
+        rejected, damaged = _set_aside(root / REJECTED)
+        return replace(spool, owners=len(owners), rejected=rejected, damaged=damaged)
     except OSError as error:
         return replace(spool, problem=str(error))
 
@@ -181,12 +184,16 @@ def _heap(directory: Path) -> Heap:
     return heap
 
 
-def _rejected(directory: Path) -> Heap:
-    heap = Heap()
+def _set_aside(directory: Path) -> tuple[Heap, Heap]:
+    rejected = damaged = Heap()
     for path in directory.iterdir() if directory.is_dir() else ():
         spans = path.name.partition(SUFFIX)[0].rpartition("-")[2]
-        heap += _one(path, int(spans) if spans.isdecimal() and len(spans) < _MOST_DIGITS else 0)
-    return heap
+        one = _one(path, int(spans) if spans.isdecimal() and len(spans) < _MOST_DIGITS else 0)
+        if path.suffix == SUFFIX:
+            rejected += one
+        else:
+            damaged += one
+    return rejected, damaged
 
 
 def _one(path: Path, spans: int) -> Heap:

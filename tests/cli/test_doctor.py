@@ -199,6 +199,15 @@ def test_the_path_forgotten(doctor: Doctor) -> None:
     assert f"{backend.url}/v1/traces does: set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT to that" in done.out
 
 
+def test_a_web_page_at_any_path_is_not_recommended(doctor: Doctor) -> None:
+    with Backend(lambda _: Reply(200, HTML, b"<html>")) as backend:
+        done = doctor.otlp(f"{backend.url}/app")
+        assert "/app/v1/traces" in [request.path for request in backend.requests]
+    assert done.code == 1
+    assert "no OTLP endpoint: an OTLP endpoint usually ends in /v1/traces" in done.out
+    assert "to that" not in done.out
+
+
 def test_clocks_apart_are_a_warning(doctor: Doctor) -> None:
     with Backend(lambda _: Reply(date="Mon, 01 Jan 2024 00:00:00 GMT")) as backend:
         done = doctor.otlp(f"{backend.url}/v1/traces")
@@ -472,11 +481,13 @@ def test_a_proxy_that_is_down(doctor: Doctor) -> None:
     assert "the proxy 127.0.0.1:9 cannot be reached: start it, or look at HTTP_PROXY and NO_PROXY" in done.out
 
 
-def test_a_redirect_to_what_is_no_url(doctor: Doctor) -> None:
-    with Backend(lambda _: Reply(302, {"location": "http://[bad"}, b"")) as backend:
+@pytest.mark.parametrize("location", ["http://[bad", "http://h:abc/x", "//h:99999/x", "ftp://h/x", ""])
+def test_a_redirect_to_what_is_no_url(doctor: Doctor, location: str) -> None:
+    with Backend(lambda _: Reply(302, {"location": location}, b"")) as backend:
         done = doctor.otlp(f"{backend.url}/v1/traces")
     assert (done.code, done.err) == (1, "")
     assert "it redirects, to what is no URL" in done.out
+    assert "to that" not in done.out
 
 
 def test_a_check_that_fails_itself_is_told_of_without_what_it_says(

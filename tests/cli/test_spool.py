@@ -128,6 +128,18 @@ def test_what_was_refused_is_tried_again_when_asked_for(command: Command, port: 
     assert "set aside" not in command("spool", "status").out
 
 
+def test_a_damaged_file_is_not_promised_to_be_sent(command: Command, port: int, tmp_path: Path) -> None:
+    leave_behind()
+    (batch,) = (tmp_path / "spool").rglob("*.otlp")
+    batch.write_bytes(b"\xff" * 100)
+    with OTLPSink(port=port):
+        assert command("spool", "flush").code == 1
+        shown = command("spool", "status").out
+        assert re.search(r"^  damaged    1 batch, 3 spans, 100 bytes, ", shown, re.MULTILINE)
+        assert "--rejected" not in shown
+        assert command("spool", "flush", "--rejected").code == 0
+
+
 def test_the_spool_of_settings_that_were_wrong_goes_where_it_is_told(
     command: Command, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from looopy_otel.core.config import database_path
 from looopy_otel.core.semconv import LANGFUSE_AS_ROOT
 from looopy_otel.core.settings import ConsoleDestination, HTTPDestination
 from looopy_otel.export.route import Router
+from looopy_otel.export.sdk_filter import SDKFilters
 from looopy_otel.store.sqlite import Store
 from tests.support.otlp_sink import Answer, OTLPSink
 
@@ -324,6 +326,53 @@ def test_the_langfuse_sdk_beside_sends_no_span_of_another_project(tenants: Tenan
         if name in expected
     } == {name: [f"late {project}", f"ours {project}"] for name, project in expected.items()}
     assert tenants.arrived()[owner].count("theirs") == 4
+
+
+def test_a_configuration_that_was_replaced_leaves_the_langfuse_sdk_as_it_was(tenants: Tenants) -> None:
+    langfuse = pytest.importorskip("langfuse")
+    provider = TracerProvider(shutdown_on_exit=False)
+    sdk = langfuse.Langfuse(**keys("of-its-own", tenants.default), tracer_provider=provider)
+    tenants.configure(exporters=["langfuse"], tracer_provider=provider)
+    otlp: dict[str, Any] = {"exporters": ["otlp"], "otlp_endpoint": tenants.collector.url, "metrics": "none"}
+    with lo.configure(tracer_provider=provider, **otlp):
+        with lo.session(project="new"), lo.span("second"):
+            pass
+        sdk.flush()
+    with lo.session(project="new"), provider.get_tracer("library").start_as_current_span("after") as span:
+        span.set_attribute("gen_ai.request.model", "m")
+    sdk.shutdown()
+    assert sorted(tenants.default.span_names) == ["after", "second"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_rules_on_the_filter_of_the_langfuse_sdk_go_in_any_order(oldest_first: bool, wrapped: bool) -> None:
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("library").start_span("any")
+
+    def own(_: object) -> bool:
+        return True
+
+    def wrapping(span: object) -> bool:
+        return ours(span)
+
+    processor: Any = SimpleNamespace(public_key="pk", _should_export_span=own)
+    asked: list[str] = []
+    rules = {name: SDKFilters(lambda _span, _key, name=name: asked.append(name) is None) for name in ("old", "new")}
+    for name in rules:
+        rules[name].put_on([processor])
+    ours, left = processor._should_export_span, own
+    if wrapped:
+        left = processor._should_export_span = wrapping
+    assert processor._should_export_span(span)
+    assert asked == ["old", "new"]
+    first, last = ("old", "new") if oldest_first else ("new", "old")
+    rules[first].take_off()
+    assert processor._should_export_span(span)
+    assert asked == ["old", "new", last]
+    rules[last].take_off()
+    assert processor._should_export_span is left
+    assert left(span)
+    assert asked == ["old", "new", last]
 
 
 def test_a_router_without_a_langfuse_refuses_nothing() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import socket
 import threading
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,6 +70,27 @@ def test_a_batch_arrives_with_its_headers_and_leaves_no_file(tmp_path: Path, bui
         stats = exporter.stats()
         assert (stats.name, stats.exported, stats.spooled, stats.queued, stats.dropped) == ("otlp", 2, 0, 0, {})
         assert stats.last_success == pytest.approx(time.time(), abs=PATIENCE)
+    assert spooled_files(tmp_path) == []
+
+
+def test_a_batch_that_cannot_be_read_for_now_is_sent_later(
+    build: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened: Callable[..., Any] = Path.open
+    tries = iter(range(100))
+
+    def open_later(path: Path, *how: Any, **further: Any) -> Any:
+        if path.suffix == ".otlp" and next(tries) < 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(path, *how, **further)
+
+    monkeypatch.setattr(Path, "open", open_later)
+    with OTLPSink() as sink:
+        exporter = build(sink.traces_url)
+        exporter.accept(outgoing("one"))
+        assert exporter.flush(soon())
+        assert sink.span_names == ["one"]
+        assert exporter.stats().dropped == {}
     assert spooled_files(tmp_path) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -286,6 +287,37 @@ def test_a_file_that_may_not_be_read_blocks_nothing(
     outbox.adopt()
     assert [span.name for span in drain(outbox)] == ["span-2"]
     assert told.dropped == {"spool-unreadable": 1}
+    outbox.close()
+
+
+def test_a_moment_without_file_descriptors_costs_nothing(
+    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*what: Any, **further: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    left = told.outbox(tmp_path)
+    left.append(encoded("one"), 1)
+    left.close()
+    outbox = told.outbox(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", exhausted)
+        assert outbox.adopt() == 0
+    assert outbox.adopt() == 1
+    batch = outbox.first()
+    assert batch is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", exhausted)
+        for attempt in (
+            lambda: outbox.read(batch),
+            lambda: outbox.divide(batch),
+            lambda: outbox.strip(batch, "http-413"),
+        ):
+            with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+                attempt()
+    assert not batch.bare
+    assert [span.name for span in drain(outbox)] == ["one"]
+    assert not told.dropped
     outbox.close()
 
 

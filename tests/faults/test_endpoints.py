@@ -93,7 +93,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def assert_unhindered(healthy_calls: Calls, faulty_calls: Calls) -> None:
     """The 99th percentile is about as in the healthy case; a call that had waited for the network would show."""
     ordinary, now = healthy_calls.quantile(0.99), faulty_calls.quantile(0.99)
-    assert now < max(10 * ordinary, 0.02), f"p99 {now * 1e3:.2f} ms, healthy {ordinary * 1e3:.2f} ms"
+    assert now < max(10 * ordinary, 0.1), f"p99 {now * 1e3:.2f} ms, healthy {ordinary * 1e3:.2f} ms"
 
 
 def fail(server: FaultServer, fault: Fault | None) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from looopy_otel.cli.checks.check import Check, sooner
 from looopy_otel.cli.checks.exchange import Answer, Silence, ask
-from looopy_otel.core.endpoint import AUTHORIZATION, METRICS_PATH, TRACES_PATH, is_langfuse
+from looopy_otel.core.endpoint import AUTHORIZATION, METRICS_PATH, TRACES_PATH, is_langfuse, url_problem
 from looopy_otel.core.settings import HTTPDestination
 from looopy_otel.export.deadline import remaining
 from looopy_otel.export.verdict import masked, public_url, secrets_in
@@ -110,9 +110,12 @@ def _path_cause(route: Route, answer: Answer, deadline: float) -> str:
 
 def _redirect_cause(route: Route, location: str) -> str:
     try:
-        target = route.masked(public_url(urljoin(route.destination.endpoint, location)))
+        target = public_url(urljoin(route.destination.endpoint, location))
     except ValueError:
+        target = ""
+    if not location or url_problem(target):
         return "it redirects, to what is no URL: no OTLP endpoint, or a proxy"
+    target = route.masked(target)
     return f"it redirects to {target}, which is not followed with credentials: set {route.url_variable} to that"
 
 
@@ -159,11 +162,15 @@ def _where(route: Route, deadline: float) -> str:
         return f"look at the host, the port and what stands before {route.path}{what}"
     better = parts._replace(path=path if path.endswith(route.path) else path + route.path).geturl()
     answer = ask(route.destination, sooner(deadline, ASK_SECONDS), url=better, body=b"")
-    if isinstance(answer, Answer) and (200 <= answer.status < 300 or answer.status in (401, 403)):
+    if isinstance(answer, Answer) and _may_take_otlp(answer):
         return (
             f"{public_url(better)} does: set {route.url_variable} to that, or OTEL_EXPORTER_OTLP_ENDPOINT to the base"
         )
     return usual
+
+
+def _may_take_otlp(answer: Answer) -> bool:
+    return (200 <= answer.status < 300 or answer.status in (401, 403)) and "html" not in answer.kind
 
 
 def _auth(route: Route, answer: Answer) -> Check:

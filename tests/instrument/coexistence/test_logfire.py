@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def ours_first(theirs: Theirs, client: Any) -> Any:
 
 
 @pytest.fixture
-def theirs() -> Theirs:
+def theirs(monkeypatch: pytest.MonkeyPatch) -> Theirs:
+    for pool in (ThreadPoolExecutor, ProcessPoolExecutor):
+        # Logfire changes these, for good; no other test shall see it.
+        monkeypatch.setattr(pool, "submit", pool.submit)
     return Theirs()
 
 

@@ -91,6 +91,9 @@ class Pipeline:
         self, settings: Settings, prices: PriceList, endpoint: PullEndpoint | None, stats: Callable[[], Stats]
     ) -> None:
         self._settings = settings
+        if _is_networked(settings):
+            # Here, and not on a thread of ours: SDKs look at a httpx that is half imported by another thread.
+            load_network()
         self._gate = Gate(settings.capture)
         self._scopes = ScopeFilter(settings.instrumentation_scopes, OWN_SCOPE)
         self._tracers: set[str] = set()
@@ -368,8 +371,11 @@ def _rendering(settings: Settings) -> Render:
 
 def _load_late(settings: Settings) -> None:
     """Loads what no start of a program shall pay for, and what must not be half loaded when the process forks."""
-    places = (*settings.destinations, *settings.metrics)
-    networked = any(isinstance(place, HTTPDestination | OTLPMetrics) for place in places)
-    for load in (load_table, load_matcher, *((load_encoder, load_network) if networked else ())):
+    for load in (load_table, load_matcher, *((load_encoder,) if _is_networked(settings) else ())):
         with loading():
             load()
+
+
+def _is_networked(settings: Settings) -> bool:
+    places = (*settings.destinations, *settings.metrics)
+    return any(isinstance(place, HTTPDestination | OTLPMetrics) for place in places)

@@ -174,5 +174,5 @@ def _beginning(response: httpcore.Response, deadline: float) -> bytes:
 
 
 def load_network() -> None:
-    """Imports what requests are made with, which the first one does else."""
+    """Imports what requests are made with."""
     import_module("looopy_otel.export.bounded_network")
